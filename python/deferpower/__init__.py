@@ -1,0 +1,72 @@
+"""Run background work when the machine can spare it.
+
+    from deferpower import Device
+
+    reading = Device().read(max_age_s=0)
+    print(reading.power.plugged, reading.cpu.count)
+
+Names are loaded when they are first used; ``import deferpower`` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deferpower.constraints import Constraints as Constraints
+    from deferpower.constraints import Window as Window
+    from deferpower.device import Device as Device
+    from deferpower.errors import ConfigError as ConfigError
+    from deferpower.errors import DeferpowerError as DeferpowerError
+    from deferpower.errors import QueueFull as QueueFull
+    from deferpower.errors import SensorError as SensorError
+    from deferpower.errors import StoreError as StoreError
+    from deferpower.errors import TaskError as TaskError
+    from deferpower.scheduler import IntelligentScheduler as IntelligentScheduler
+    from deferpower.task import Decision as Decision
+    from deferpower.task import Reason as Reason
+    from deferpower.task import Task as Task
+    from deferpower.task import TaskClass as TaskClass
+    from deferpower.task import Verdict as Verdict
+    from deferpower.types import IdleRules as IdleRules
+    from deferpower.types import Reading as Reading
+
+_HOMES = {
+    "Constraints": "constraints",
+    "Window": "constraints",
+    "Device": "device",
+    "ConfigError": "errors",
+    "DeferpowerError": "errors",
+    "QueueFull": "errors",
+    "SensorError": "errors",
+    "StoreError": "errors",
+    "TaskError": "errors",
+    "IntelligentScheduler": "scheduler",
+    "Decision": "task",
+    "Reason": "task",
+    "Task": "task",
+    "TaskClass": "task",
+    "Verdict": "task",
+    "IdleRules": "types",
+    "Reading": "types",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"deferpower.{_HOMES[name]}"), name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("deferpower")
+    else:
+        raise AttributeError(f"module 'deferpower' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,60 @@
+"""Fixtures for every test: the two backends, and copies of the recorded device trees."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from deferpower._contract import Backend
+
+TREES = Path(__file__).parent / "data" / "linux"
+# An install without cargo has one backend; everywhere else a missing one is a failure, not a skip.
+BACKENDS = os.environ.get("DEFERPOWER_TEST_BACKENDS", "native,pure").split(",")
+
+settings.register_profile("dev", max_examples=100, deadline=None)
+settings.register_profile(
+    "ci", max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("deep", max_examples=20_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer has set must not decide what the tests see."""
+    for name in ("DEFERPOWER_BACKEND", "DEFERPOWER_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend_name(request: pytest.FixtureRequest) -> str:
+    return cast(str, request.param)
+
+
+@pytest.fixture
+def backend(backend_name: str) -> Backend:
+    return cast(Backend, importlib.import_module(f"deferpower._{backend_name}"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> "TreeCopier":
+    return TreeCopier(tmp_path)
+
+
+class TreeCopier:
+    """Lays copies of recorded device trees into a directory of this test's own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __call__(self, machine: str) -> Path:
+        """Copy one machine's tree and return the root to read it from."""
+        root = self.directory / machine
+        shutil.copytree(TREES / machine, root, symlinks=True)
+        return root
