@@ -11,7 +11,7 @@ against the compiled module.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from deferpower.types import BackendName, PowerState
 
@@ -117,7 +117,19 @@ class Backend(Protocol):
     """A backend module."""
 
     NAME: BackendName
-    Sampler: type[Sampler]
+
+    # Properties, since a module's classes are read only: mypy then takes any that fits.
+    @property
+    def Sampler(self) -> _SamplerClass:  # noqa: N802
+        """The class of `Sampler`."""
+
+    @property
+    def Matcher(self) -> _MatcherClass:  # noqa: N802
+        """The class of `Matcher`."""
+
+    @property
+    def Rules(self) -> _RulesClass:  # noqa: N802
+        """The class of `Rules`."""
 
     def parse_stat(self, data: bytes, /) -> tuple[int, int, int]:
         """``/proc/stat``: busy ticks, idle ticks and online processors, all processors together.
@@ -175,3 +187,199 @@ class Backend(Protocol):
 
         Source: Documentation/ABI/testing/sysfs-class-power, sysfs-class-typec.
         """
+
+    def words(self, text: str, /) -> list[list[str]]:
+        """The words of a text in small letters, in each reading; empty where a clause ends.
+
+        Returns:
+            The reading with camel case taken apart, and, only where it differs, the one without.
+        """
+
+
+CONSTRAINTS = (
+    "charging",
+    "battery_above",
+    "battery_not_low",
+    "idle",
+    "connected",
+    "unmetered",
+    "storage_not_low",
+    "resources_ok",
+    "window",
+    "custom",
+)
+"""Reason codes of the constraints; the place of a code is its bit in flags and in unmet."""
+
+ThresholdsRow: TypeAlias = tuple[
+    float, float, float, float, float, float, float, float, float, float, float
+]
+"""Battery levels: suspend, background, normal, normal when idle, hysteresis, low, well again.
+Used percent from which work waits: memory, processor, storage. Plug dwell in s."""
+
+RelaxationRow: TypeAlias = tuple[float, float, float, float, float, float, float]
+"""Fractions of a task's life after which soft constraints are dropped: idle, battery, network,
+charging, all. Seconds before the deadline when all are; life in s of a task without a deadline."""
+
+ConstraintRow: TypeAlias = tuple[int, float, int, int, int]
+"""Flags (bits as in `CONSTRAINTS`), battery_above in percent, first minute of the day inside the
+window and first outside again, mask of custom predicates. What no flag names is 0."""
+
+RequirementRow: TypeAlias = tuple[int, int | None, bool, ConstraintRow, ConstraintRow]
+"""Class (0 critical, 1 charging-only, 2 background, 3 normal), verdict that always wins or
+``None``, whether it gives up at its deadline, hard constraints, soft constraints."""
+
+FactsRow: TypeAlias = tuple[
+    tuple[float, float, int],
+    tuple[bool, float | None, bool | None],
+    tuple[float | None, float | None, float | None],
+    bool,
+    tuple[bool | None, bool | None],
+    int,
+]
+"""One reading as rules see it: (monotonic_s, wall_s, local minute of the day), (battery present,
+percent, plugged), (memory used, processor busy less own, fullest storage used, in percent), idle,
+(network connected, metered), mask of the custom predicates that hold (64 bits)."""
+
+OutcomeRow: TypeAlias = tuple[int, int, int, int]
+"""Verdict (0 execute now, 1 defer to background, 2 defer to charging, 3 expire), row of the table
+that decided, unmet conditions, mask of unmet custom predicates.
+
+Unmet: the bits of `CONSTRAINTS`; then one for "on battery, at or below the level where only
+critical work runs" and one for "level too low for its class"; soft constraints 16 bits higher."""
+
+WaitingRow: TypeAlias = tuple[int, int, int, float, float | None]
+"""A task to park: its id (64 bits signed), what it requires (from `Rules.compile`), priority
+(32 bits signed, higher starts first), when it was asked for, seconds from then to its deadline."""
+
+
+class Rules(Protocol):
+    """Decides for many tasks at once, and keeps the history that this needs.
+
+    The table and all meaning stand in SEMANTICS.md, "Deciding". One thread at a time.
+
+    Attributes:
+        CONSTRAINTS: the reason codes that this backend knows; equal to the contract's.
+    """
+
+    CONSTRAINTS: ClassVar[tuple[str, ...]]
+
+    def __init__(self, thresholds: ThresholdsRow, relaxation: RelaxationRow, /) -> None:
+        """Rules with no history: the first facts are taken as they are."""
+
+    def compile(self, requirement: RequirementRow, /) -> int:
+        """The id of a requirement. Equal requirements have the same; ids count from 0.
+
+        Raises:
+            ConfigError: a class, flag, level or window that cannot be.
+        """
+
+    def observe(self, facts: FactsRow, /) -> None:
+        """Take in a reading; all that follows is about it, until the next.
+
+        Raises:
+            ConfigError: a figure that cannot be; then nothing has changed.
+        """
+
+    def decide(
+        self, set_id: int, created_s: float, life_s: float | None, running: bool, /
+    ) -> OutcomeRow:
+        """The outcome for one task.
+
+        Args:
+            set_id: what it requires.
+            created_s: when it was asked for, seconds since the epoch.
+            life_s: seconds from then to its deadline; ``None`` for no deadline.
+            running: whether it runs already: then short resources do not stop it, unless it
+                names them as a constraint.
+
+        Raises:
+            ConfigError: nothing observed yet, an unknown id, an age that cannot be.
+
+        Cost: some 100 ns.
+        """
+
+    def evaluate(self, running: bool, /) -> list[OutcomeRow]:
+        """The outcome of every requirement, in order of ids, with nothing relaxed.
+
+        Raises:
+            ConfigError: nothing observed yet.
+
+        Cost: some 50 ns each.
+        """
+
+    def next_step_s(self, set_id: int, created_s: float, life_s: float | None, /) -> float | None:
+        """When relaxation or the deadline may next change the outcome, seconds since the epoch.
+
+        ``None`` when time changes nothing more. Arguments and errors as for `decide`.
+        """
+
+    def park(self, tasks: Sequence[WaitingRow], /) -> None:
+        """Have tasks wait here; one whose id waits already is replaced.
+
+        Raises:
+            ConfigError: an unknown requirement or an age that cannot be; then none is parked.
+        """
+
+    def unpark(self, task_id: int, /) -> bool:
+        """Take a task out; whether it was there."""
+
+    def take(self, limit: int, charging_only: int, /) -> tuple[list[int], list[int]]:
+        """Take out what may start and what has expired, as of the last reading.
+
+        Args:
+            limit: most tasks that may start.
+            charging_only: most of them that may be charging-only work; one past its deadline
+                does not count.
+
+        Returns:
+            Ids that may start, and all that have expired, each by priority, age, id.
+
+        Raises:
+            ConfigError: nothing observed yet.
+
+        Cost: natively one outcome per distinct requirement, and a move of each task that was
+        relaxed since; not more when more tasks wait.
+        """
+
+
+PhraseRow: TypeAlias = tuple[str, int]
+"""A text in any notation, and the class it stands for (0 critical, 1 charging-only, 2 background,
+3 normal)."""
+
+NegationRow: TypeAlias = tuple[Sequence[str], Sequence[str], Sequence[str]]
+"""Words that negate what follows, words that may stand between, words that carry a negation on."""
+
+
+class Matcher(Protocol):
+    """Finds the class of a task by its type and the keywords in its text. Never changes.
+
+    What a word is, and which phrase decides, stands in SEMANTICS.md, "Classifying".
+    """
+
+    def __init__(
+        self, phrases: Sequence[PhraseRow], types: Sequence[PhraseRow], negation: NegationRow, /
+    ) -> None:
+        """Take in the keywords.
+
+        Args:
+            phrases: keywords. One without a word never matches; of the same phrase in two
+                classes, the one that defers less counts.
+            types: types of tasks; the same holds.
+            negation: single words each; one that is not is passed over.
+        """
+
+    def classify(self, task_type: str, description: str, /) -> tuple[int, int, int]:
+        """The class, and what gave it.
+
+        Returns:
+            Class; where it was found: 0 nowhere, 1 among the types, 2 a phrase in the
+            description, 3 a phrase in the type; place in the list of types or of phrases, -1 for
+            nowhere.
+
+        Cost: linear in the length of the text.
+        """
+
+
+_SamplerClass: TypeAlias = type[Sampler]
+_RulesClass: TypeAlias = type[Rules]
+_MatcherClass: TypeAlias = type[Matcher]

@@ -77,7 +77,7 @@ class Device:
                 raise ConfigError(f"idle_rules.{name}: {value!r} is no number of at least 0")
         self._paths = tuple(os.fspath(path) for path in storage_paths)
         self._new_sampler: Callable[[], Sampler] = lambda: module.Sampler(
-            self.root, self._paths, tuple(idle_rules)
+            self.root, self._paths, idle_rules
         )
         self._clock = clock
         self._wall_clock = wall_clock
@@ -163,7 +163,7 @@ class Device:
         """Where each sensor is read, or why it is not."""
         if self._latest is None:
             self.read(max_age_s=0)
-        return [Source._make(row) for row in self._sampler.sources()]  # type: ignore[arg-type]
+        return [Source._make(row) for row in self._sampler.sources()]
 
 
 _devices: weakref.WeakSet[Device] = weakref.WeakSet()

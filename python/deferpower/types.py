@@ -53,7 +53,7 @@ class Cpu(NamedTuple):
     """
 
     busy_percent: float | None
-    count: int
+    count: int  # type: ignore[assignment]  # the field stands in front of tuple.count()
     pressure_percent: float | None
     own_percent: float | None
 

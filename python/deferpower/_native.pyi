@@ -1,0 +1,81 @@
+# What the Rust module offers; every call is documented in `_contract.py`.
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, final
+
+from deferpower._contract import (
+    FactsRow,
+    IdleRulesRow,
+    NegationRow,
+    OutcomeRow,
+    PhraseRow,
+    PowerRow,
+    RelaxationRow,
+    RequirementRow,
+    SampleRow,
+    SourceRow,
+    ThresholdsRow,
+    WaitingRow,
+)
+from deferpower.types import BackendName
+
+__all__ = [
+    "NAME",
+    "Matcher",
+    "Rules",
+    "Sampler",
+    "aggregate_power",
+    "parse_diskstats",
+    "parse_meminfo",
+    "parse_netdev",
+    "parse_pressure",
+    "parse_process_stat",
+    "parse_stat",
+    "words",
+]
+
+NAME: BackendName
+
+@final
+class Sampler:
+    def __new__(
+        cls, root: str, storage_paths: Sequence[str], idle_rules: IdleRulesRow, /
+    ) -> Sampler: ...
+    def sample(self, monotonic_s: float, slow_max_age_s: float, /) -> SampleRow: ...
+    def set_own_work(self, pids: Sequence[int] | None, /) -> None: ...
+    def sources(self) -> list[SourceRow]: ...
+
+def parse_stat(data: bytes, /) -> tuple[int, int, int]: ...
+def parse_meminfo(data: bytes, /) -> tuple[int | None, int | None]: ...
+def parse_diskstats(data: bytes, /) -> list[tuple[bytes, int, int]]: ...
+def parse_netdev(data: bytes, /) -> list[tuple[bytes, int, int]]: ...
+def parse_pressure(data: bytes, /) -> float | None: ...
+def parse_process_stat(data: bytes, /) -> tuple[int, int, int]: ...
+def aggregate_power(supplies: Sequence[Mapping[str, bytes]], /) -> PowerRow: ...
+
+@final
+class Matcher:
+    def __new__(
+        cls, phrases: Sequence[PhraseRow], types: Sequence[PhraseRow], negation: NegationRow, /
+    ) -> Matcher: ...
+    def classify(self, task_type: str, description: str, /) -> tuple[int, int, int]: ...
+
+def words(text: str, /) -> list[list[str]]: ...
+
+@final
+class Rules:
+    CONSTRAINTS: ClassVar[tuple[str, ...]]
+
+    def __new__(cls, thresholds: ThresholdsRow, relaxation: RelaxationRow, /) -> Rules: ...
+    def compile(self, requirement: RequirementRow, /) -> int: ...
+    def observe(self, facts: FactsRow, /) -> None: ...
+    def decide(
+        self, set_id: int, created_s: float, life_s: float | None, running: bool, /
+    ) -> OutcomeRow: ...
+    def evaluate(self, running: bool, /) -> list[OutcomeRow]: ...
+    def next_step_s(
+        self, set_id: int, created_s: float, life_s: float | None, /
+    ) -> float | None: ...
+    def park(self, tasks: Sequence[WaitingRow], /) -> None: ...
+    def unpark(self, task_id: int, /) -> bool: ...
+    def take(self, limit: int, charging_only: int, /) -> tuple[list[int], list[int]]: ...

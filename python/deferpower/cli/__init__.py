@@ -1,0 +1,111 @@
+"""The command line: ``deferpower status``, ``doctor`` and ``run``.
+
+A command is a module of this package, imported when it is asked for, that has ``parser()``, its
+options, and ``execute(words)``, which runs it and gives the exit status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from deferpower.errors import ConfigError, DeferpowerError
+
+COMMANDS = {
+    "run": "run a command when the machine can spare it, pause it while it cannot",
+    "status": "show what the sensors say now",
+    "doctor": "show where each sensor is read, and why one is not",
+}
+
+_FAILED = 1
+_USAGE = 2
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141  # as a shell tells of a program that SIGPIPE ended
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words after the program's name; ``None`` takes those of this process.
+
+    Returns:
+        The exit status: 2 for a command line or an environment that cannot be used. Each command
+        says what else it may be.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except ConfigError as error:
+        return _complain(error, _USAGE)
+    except DeferpowerError as error:
+        return _complain(error, _FAILED)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Else the interpreter complains when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except OSError as error:
+        return _complain(error, _FAILED)
+
+
+def _main(words: list[str]) -> int:
+    if not words:
+        raise ConfigError("no command; write one of " + ", ".join(COMMANDS) + ", or --help")
+    first = words[0]
+    if first in COMMANDS:
+        command = importlib.import_module(f"deferpower.cli.{first}")
+        try:
+            status: int = command.execute(words[1:])
+        except SystemExit as end:  # --help
+            return int(end.code or 0)
+        sys.stdout.flush()
+        return status
+    if first in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if first in ("-V", "--version"):
+        from deferpower.cli.facts import version
+
+        print(f"deferpower {version()}")
+        return 0
+    kind = "option" if first.startswith("-") else "command"
+    raise ConfigError(f"unknown {kind} {first!r}; write one of {', '.join(COMMANDS)}, or --help")
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+    return f"""\
+usage: deferpower COMMAND [OPTION...]
+
+Run background work when the machine can spare it: on the charger, when idle.
+
+commands:
+{commands}
+
+options:
+  -h, --help     show this help and exit
+  -V, --version  show the version and exit
+
+environment:
+  DEFERPOWER_BACKEND  auto, native or pure: which code reads the sensors
+  DEFERPOWER_ROOT     directory whose proc and sys are read instead of the machine's
+  NO_COLOR            if set, nothing is dimmed on the terminal
+
+examples:
+  deferpower run --charging --idle -- restic backup ~/docs
+  deferpower status --watch
+  deferpower run --help"""
+
+
+def _complain(error: Exception, status: int) -> int:
+    from deferpower.cli.text import one_line
+
+    print(f"deferpower: {one_line(str(error))}", file=sys.stderr)
+    return status

@@ -1,0 +1,278 @@
+"""Puts outcomes of the rules engine into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from deferpower._contract import CONSTRAINTS
+from deferpower.constraints import Constraints, clock_text
+from deferpower.task import Reason, Task, TaskClass
+from deferpower.thresholds import Thresholds
+from deferpower.types import Reading
+
+SOFT_SHIFT = 16
+"""How much higher the bits of unmet soft constraints are."""
+
+
+class Scene(NamedTuple):
+    """What a sentence may speak of.
+
+    Attributes:
+        local_minute: minute of the local day at the time of the reading.
+        failed_predicates: names of the custom conditions that do not hold.
+    """
+
+    task: Task
+    task_class: TaskClass
+    reading: Reading
+    local_minute: int
+    thresholds: Thresholds
+    failed_predicates: tuple[str, ...]
+
+
+def unmet_reasons(scene: Scene, unmet: int) -> tuple[Reason, ...]:
+    """A reason for each unmet condition of `OutcomeRow`, hard ones first."""
+    reasons: dict[Reason, None] = {}
+    for shift, asked in ((0, scene.task.constraints), (SOFT_SHIFT, scene.task.prefer)):
+        for bit, code in enumerate(UNMET_CODES):
+            if unmet >> shift >> bit & 1:
+                reasons.update(dict.fromkeys(_WORDS[code](scene, asked)))
+    return tuple(reasons)
+
+
+def row_reasons(scene: Scene, row: int) -> tuple[Reason, ...]:
+    """Why a task does not wait: the row of the table that decided."""
+    return (_row_reason(scene, row),)
+
+
+def _row_reason(scene: Scene, row: int) -> Reason:
+    task, thresholds, power = scene.task, scene.thresholds, scene.reading.power
+    if row == 0:
+        return Reason("override", "as set", f"{task.override}", f"set by hand: {task.override}")
+    if row == 1:
+        return Reason("critical", "nothing", "critical work", "critical work never waits")
+    if row == 2:
+        seen = "deadline reached"
+        if task.on_deadline == "expire":
+            return Reason("expired", "a start before its deadline", seen, f"{seen}, gives up")
+        return Reason("deadline_reached", "nothing more", seen, f"{seen}, runs whatever holds")
+    if row == 7 and scene.external:
+        if power is None or not power.present:
+            seen = "no battery"
+        else:
+            seen = "plugged in" if power.plugged else "unplugged a moment ago"
+        return Reason("plugged", "external power", seen, f"on external power: {seen}")
+    if row == 7:
+        wanted = "its own conditions on power"
+        seen = _on_battery(scene)
+        return Reason("constraints_met", wanted, seen, f"{wanted} are met: {seen}")
+    line = thresholds.battery_threshold if row == 8 else thresholds.normal_above
+    seen = _battery(scene)
+    if power is not None and (power.percent or 0.0) > line:
+        wanted = f"more than {_percent(line)}"
+        return Reason("level_ok", wanted, seen, f"{seen}, more than {_percent(line)}")
+    return Reason("idle", "an idle machine", f"idle, {seen}", f"machine is idle, {seen}")
+
+
+def _percent(value: float) -> str:
+    return f"{round(value, 1):g} %"
+
+
+def _battery(scene: Scene) -> str:
+    power = scene.reading.power
+    if power is None or power.percent is None:
+        return "battery level unknown"
+    return f"battery at {_percent(power.percent)}"
+
+
+def _on_battery(scene: Scene) -> str:
+    power = scene.reading.power
+    if power is None or power.percent is None:
+        return "on battery, level unknown"
+    return f"on battery at {_percent(power.percent)}"
+
+
+def _charging(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    power = scene.reading.power
+    seen = _on_battery(scene)
+    if power is not None and power.plugged is None:
+        seen = f"cannot tell whether plugged in, {_battery(scene)}"
+    elif power is not None and power.plugged:
+        seen = f"plugged in for less than {scene.thresholds.plug_dwell_s:g} s"
+    yield Reason("charging", "on external power", seen, f"not charging: {seen}")
+
+
+def _above(scene: Scene, line: float) -> str:
+    """``more than LINE``, or how far the level must rise once it was too low."""
+    power = scene.reading.power
+    level = 0.0 if power is None or power.percent is None else power.percent
+    if level <= line:
+        return f"more than {_percent(line)}"
+    well = min(line + scene.thresholds.hysteresis_points, 100.0)
+    return f"{_percent(well)} again after {_percent(line)} or less"
+
+
+def _battery_above(scene: Scene, asked: Constraints) -> Iterator[Reason]:
+    wanted = _above(scene, asked.battery_above or 0.0)
+    seen = _battery(scene)
+    yield Reason("battery_above", wanted, seen, f"{seen}, needs {wanted}")
+
+
+def _battery_not_low(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    thresholds = scene.thresholds
+    wanted = (
+        f"{_percent(thresholds.battery_well)} once it was at {_percent(thresholds.battery_low)}"
+    )
+    seen = _battery(scene)
+    yield Reason("battery_not_low", wanted, seen, f"battery low: {seen}, needs {wanted} or less")
+
+
+def _idle(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    reading, rules = scene.reading, scene.thresholds.idle
+    wanted = f"quiet for {rules.dwell_s:g} s"
+    if reading.quiet_since_s is not None:
+        seen = f"quiet for {max(0.0, reading.monotonic_s - reading.quiet_since_s):.0f} s"
+        sentence = f"not idle yet: {seen} of {rules.dwell_s:g} s"
+    else:
+        seen = _load(scene)
+        sentence = f"not idle: {seen}"
+    yield Reason("idle", wanted, seen, sentence)
+
+
+def _load(scene: Scene) -> str:
+    """What keeps the machine from being quiet."""
+    reading, rules = scene.reading, scene.thresholds.idle
+    used = used_cpu_percent(reading)
+    if used is None:
+        return "processor load not known yet"
+    if used >= rules.cpu_percent:
+        return f"cpu {used:.0f} % busy, quiet is below {rules.cpu_percent:g} %"
+    for name, part, limit in (
+        ("disk", reading.disk, rules.disk_bytes_per_s),
+        ("network", reading.network, rules.network_bytes_per_s),
+    ):
+        rate = None if part is None or part[0] is None or part[1] is None else part[0] + part[1]
+        if rate is not None and rate >= limit:
+            return f"{name} moves {rate:.0f} bytes/s, quiet is below {limit:g}"
+    return "not quiet for long enough to tell"
+
+
+def _connected(_: Scene, __: Constraints) -> Iterator[Reason]:
+    yield Reason("connected", "a network", "none", "no network connection")
+
+
+def _unmetered(_: Scene, __: Constraints) -> Iterator[Reason]:
+    seen = "not known, which counts as metered"
+    sentence = "cannot tell whether the network is metered, which counts as metered"
+    yield Reason("unmetered", "an unmetered network", seen, sentence)
+
+
+def _storage_not_low(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    limit = scene.thresholds.disk_threshold * 100
+    wanted = f"less than {_percent(limit)} used"
+    fullest = fullest_storage(scene.reading)
+    if fullest is None:
+        seen = "no watched file system can be asked"
+        sentence = f"storage not known: {seen}; name one with storage_paths"
+    else:
+        path, used = fullest
+        seen = f"{path} {_percent(used)} used"
+        sentence = f"storage low: {seen}, needs {wanted}"
+    yield Reason("storage_not_low", wanted, seen, sentence)
+
+
+def _resources_ok(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    thresholds = scene.thresholds
+    memory = scene.reading.memory
+    fullest = fullest_storage(scene.reading)
+    for code, what, used, fraction in (
+        (
+            "memory",
+            "memory",
+            None if memory is None else memory.used_percent,
+            thresholds.memory_threshold,
+        ),
+        ("cpu", "processor", used_cpu_percent(scene.reading), thresholds.cpu_threshold),
+        (
+            "disk",
+            f"storage of {fullest[0]}" if fullest else "storage",
+            fullest[1] if fullest else None,
+            thresholds.disk_threshold,
+        ),
+    ):
+        if used is not None and used >= fraction * 100:
+            wanted = f"below {_percent(fraction * 100)}"
+            seen = f"{what} {_percent(used)} used"
+            yield Reason(code, wanted, seen, f"{seen}, needs {wanted}")
+
+
+def _window(scene: Scene, asked: Constraints) -> Iterator[Reason]:
+    now = clock_text(scene.local_minute)
+    yield Reason(
+        "window",
+        f"between {asked.window}",
+        f"now {now}",
+        f"outside the window {asked.window} (now {now})",
+    )
+
+
+def _custom(scene: Scene, asked: Constraints) -> Iterator[Reason]:
+    for name in asked.custom:
+        if name in scene.failed_predicates:
+            yield Reason("custom", name, "does not hold", f"condition {name!r} does not hold")
+
+
+def _suspended(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    wanted = _above(scene, scene.thresholds.suspend_non_critical)
+    seen = _on_battery(scene)
+    yield Reason("suspended", wanted, seen, f"{seen}, all but critical work needs {wanted}")
+
+
+def _level(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    thresholds = scene.thresholds
+    if scene.task_class is TaskClass.BACKGROUND:
+        wanted = f"{_above(scene, thresholds.battery_threshold)}, or an idle machine"
+    else:
+        wanted = (
+            f"{_above(scene, thresholds.normal_above)}, "
+            f"or an idle machine and {_above(scene, thresholds.normal_idle_above)}"
+        )
+    seen = _on_battery(scene)
+    yield Reason("level", wanted, seen, f"{seen}, {scene.task_class} work needs {wanted}")
+
+
+def used_cpu_percent(reading: Reading) -> float | None:
+    """Processor load less what deferpower's own work makes of it."""
+    cpu = reading.cpu
+    if cpu is None or cpu.busy_percent is None:
+        return None
+    return max(0.0, cpu.busy_percent - (cpu.own_percent or 0.0))
+
+
+def fullest_storage(reading: Reading) -> tuple[str, float] | None:
+    """The fullest watched file system: path and used percent; ``None`` when none is known."""
+    fullest = None
+    for path, storage in reading.storage.items():
+        if storage is not None and (fullest is None or storage.used_percent > fullest[1]):
+            fullest = (path, storage.used_percent)
+    return fullest
+
+
+UNMET_CODES = (*CONSTRAINTS, "suspended", "level")
+"""Reason codes by the bits of `OutcomeRow`."""
+
+_WORDS: dict[str, Callable[[Scene, Constraints], Iterator[Reason]]] = {
+    "charging": _charging,
+    "battery_above": _battery_above,
+    "battery_not_low": _battery_not_low,
+    "idle": _idle,
+    "connected": _connected,
+    "unmetered": _unmetered,
+    "storage_not_low": _storage_not_low,
+    "resources_ok": _resources_ok,
+    "window": _window,
+    "custom": _custom,
+    "suspended": _suspended,
+    "level": _level,
+}

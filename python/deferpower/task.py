@@ -1,0 +1,183 @@
+"""What is asked and what is answered: tasks, verdicts, reasons, decisions."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from deferpower.constraints import ANYTIME, Constraints
+from deferpower.errors import TaskError
+from deferpower.thresholds import is_number
+
+
+class TaskClass(enum.StrEnum):
+    """How a task is treated when power is scarce."""
+
+    CRITICAL = "critical"
+    CHARGING_ONLY = "charging_only"
+    BACKGROUND = "background"
+    NORMAL = "normal"
+
+
+class Verdict(enum.StrEnum):
+    """What to do with a task now."""
+
+    EXECUTE_NOW = "execute_now"
+    DEFER_TO_BACKGROUND = "defer_to_background"
+    DEFER_TO_CHARGING = "defer_to_charging"
+    EXPIRE = "expire"
+
+
+class _Noted:
+    """Room for what a scheduler notes on a task; no part of its value."""
+
+    __slots__ = ("_compiled",)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Task(_Noted):
+    """A piece of work, as far as deciding needs to know it.
+
+    Attributes:
+        type: kind of work, such as ``"sync"`` or ``"realtime"``; may decide the class.
+        description: one line in plain words.
+        priority: ``"high"``, ``"normal"`` or ``"low"``.
+        requires_charging: run on external power only.
+        can_background: may wait for a good moment.
+        task_class: the class, set by hand; ``None`` leaves it to the classifier.
+        constraints: conditions that must hold.
+        prefer: conditions that are waited for, but not for ever: they are dropped one by one as
+            the task's life passes.
+        created_s: when it was asked for, seconds since the epoch.
+        deadline_s: its life: seconds after ``created_s`` when it must run; ``None`` for no end.
+        on_deadline: run then whatever holds, or give up (``"expire"``).
+        override: a verdict that always wins.
+
+    Raises:
+        TaskError: a value has the wrong type or is out of range; the message names the field.
+    """
+
+    type: str = ""
+    description: str = ""
+    priority: Literal["high", "normal", "low"] = "normal"
+    requires_charging: bool = False
+    can_background: bool = False
+    task_class: TaskClass | None = None
+    constraints: Constraints = ANYTIME
+    prefer: Constraints = ANYTIME
+    created_s: float = dataclasses.field(default_factory=time.time)
+    deadline_s: float | None = None
+    on_deadline: Literal["run", "expire"] = "run"
+    override: Verdict | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind, wanted in (
+            ("type", str, "text"),
+            ("description", str, "text"),
+            ("requires_charging", bool, "True or False"),
+            ("can_background", bool, "True or False"),
+            ("constraints", Constraints, "Constraints(...)"),
+            ("prefer", Constraints, "Constraints(...)"),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise _wrong(name, getattr(self, name), wanted)
+        for name, choices in (
+            ("priority", ("high", "normal", "low")),
+            ("on_deadline", ("run", "expire")),
+        ):
+            if getattr(self, name) not in choices:
+                raise _wrong(name, getattr(self, name), "one of " + ", ".join(choices))
+        for name, enumeration in (("task_class", TaskClass), ("override", Verdict)):
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    object.__setattr__(self, name, enumeration(value))
+                except ValueError:
+                    raise _wrong(name, value, "one of " + ", ".join(enumeration)) from None
+        if not is_number(self.created_s) or abs(self.created_s) > 1e15:
+            raise _wrong("created_s", self.created_s, "a moment in seconds since the epoch")
+        if self.deadline_s is not None and not (
+            is_number(self.deadline_s) and 0 <= self.deadline_s <= 1e15
+        ):
+            raise _wrong("deadline_s", self.deadline_s, "a number of seconds of at least 0")
+
+    @classmethod
+    def of(cls, task: Task | Mapping[str, Any]) -> Task:
+        """The task itself, or the one that a mapping describes.
+
+        Args:
+            task: a mapping holds any of the attributes by name; its other keys are the program's
+                own and are left alone.
+
+        Raises:
+            TaskError: a value cannot be used, or a deadline stands without ``created_s``: each
+                asking would move it.
+        """
+        if isinstance(task, cls):
+            return task
+        if not isinstance(task, Mapping):
+            raise TaskError(f"task: {task!r} is neither a Task nor a mapping")
+        if task.get("deadline_s") is not None and "created_s" not in task:
+            raise TaskError(
+                "task: deadline_s counts from created_s, which is missing; "
+                "add created_s, or make a Task once and ask with that"
+            )
+        return cls(**{name: task[name] for name in _FIELDS if name in task})
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Task))
+
+
+def _wrong(name: str, value: object, wanted: str) -> TaskError:
+    return TaskError(f"task: {name} is {value!r}; it must be {wanted}")
+
+
+class Reason(NamedTuple):
+    """One condition, met or unmet, that a decision rests on.
+
+    Attributes:
+        code: which condition, such as ``"charging"``; stable, for programs.
+        wanted: what it asks for, in words.
+        seen: what the machine said, in words.
+        sentence: both for people, in one line.
+    """
+
+    code: str
+    wanted: str
+    seen: str
+    sentence: str
+
+
+class Decision(NamedTuple):
+    """The answer for one task at one moment.
+
+    Attributes:
+        verdict: what to do.
+        task_class: the class that the task was treated as.
+        reasons: every unmet condition; for a task that runs, what let it.
+        scheduled_time: when to run it or to ask again, seconds since the epoch: the moment of the
+            reading if it runs now, else the next moment at which time alone may change the answer.
+    """
+
+    verdict: Verdict
+    task_class: TaskClass
+    reasons: tuple[Reason, ...]
+    scheduled_time: float
+
+    @property
+    def execute_now(self) -> bool:
+        """Whether to run it now."""
+        return self.verdict is Verdict.EXECUTE_NOW
+
+    @property
+    def defer_to_background(self) -> bool:
+        """Whether it waits for a better moment."""
+        return self.verdict is Verdict.DEFER_TO_BACKGROUND
+
+    @property
+    def defer_to_charging(self) -> bool:
+        """Whether it waits for external power."""
+        return self.verdict is Verdict.DEFER_TO_CHARGING
