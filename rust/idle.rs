@@ -262,6 +262,22 @@ mod tests {
     }
 
     #[test]
+    fn traffic_without_devices_is_passed_over_at_any_limit() {
+        let mut life = Life::new();
+        life.tracker.rules.disk_bytes_per_s = 0.0;
+        assert_eq!(life.pass(2.0, 0.0, 0.0, 0, 0), None);
+        life.now.disk.clear();
+        for _ in 0..2 {
+            life.now.load.at_s += 2.0;
+            life.now.load.cpu = life.now.load.cpu.map(|cpu| Ticks {
+                idle: cpu.idle + 200,
+                ..cpu
+            });
+            assert_eq!(life.update(false), Some(1002.0));
+        }
+    }
+
+    #[test]
     fn own_work_excuses_traffic_while_it_is_written_back() {
         let mut life = Life::new();
         life.update(true);

@@ -277,10 +277,10 @@ pub fn own_percent(before: &Load, after: &Load, busy_percent: f64) -> Option<f64
 /// Beyond it no counter moved, one was replaced.
 const RATE_MOST_BYTES_PER_S: f64 = 1e12;
 
-/// Bytes per second in and out over all devices; `None` if the devices that count are not the
-/// same as before, a counter ran backwards or a rate is absurd.
+/// Bytes per second in and out over all devices; `None` if no device counts, those that do are not
+/// the same as before, a counter ran backwards or a rate is absurd.
 pub fn rates(before: &Traffic, after: &Traffic, seconds: f64) -> Option<(f64, f64)> {
-    if before.names != after.names || seconds <= 0.0 {
+    if after.names.is_empty() || before.names != after.names || seconds <= 0.0 {
         return None;
     }
     let (mut total_in, mut total_out) = (0_u128, 0_u128);

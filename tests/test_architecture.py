@@ -21,6 +21,7 @@ FLOORS = (
     ("__main__", "cli"),
     (FACE,),
     ("_guard", "command", "testing"),
+    ("policy",),
     ("classifier", "processing", "reasons", "resources", "scheduler"),
     ("constraints", "task", "thresholds"),
     ("device",),

@@ -10,23 +10,28 @@ use work::{Bare, COLD_PAUSE, Crates, Deferpower, Outcome};
 
 type Contender<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
-/// Median time of one call of each.
+/// Median time of a call of each. Every call is timed by itself: a longer stretch is interrupted
+/// more often on a busy machine, which would flatter the quick. Without a pause, the first call of
+/// a turn is not counted.
 fn take_turns(
     contenders: &mut [Contender<'_>],
     rounds: usize,
-    calls: u32,
+    calls: usize,
     pause: Duration,
 ) -> Vec<Duration> {
-    let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
+    let mut times = vec![Vec::with_capacity(rounds * calls); contenders.len()];
     for _ in 0..rounds {
         for ((_, call), times) in contenders.iter_mut().zip(&mut times) {
             if pause.is_zero() {
                 call();
+            } else {
+                std::thread::sleep(pause);
             }
-            std::thread::sleep(pause);
-            let start = Instant::now();
-            (0..calls).for_each(|_| call());
-            times.push(start.elapsed() / calls);
+            times.extend((0..calls).map(|_| {
+                let start = Instant::now();
+                call();
+                start.elapsed()
+            }));
         }
     }
     times.iter_mut().for_each(|times| times.sort_unstable());

@@ -14,6 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deferpower.classifier import Classification as Classification
+    from deferpower.classifier import TaskClassifier as TaskClassifier
     from deferpower.constraints import Constraints as Constraints
     from deferpower.constraints import Window as Window
     from deferpower.device import Device as Device
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from deferpower.errors import SensorError as SensorError
     from deferpower.errors import StoreError as StoreError
     from deferpower.errors import TaskError as TaskError
+    from deferpower.policy import Policy as Policy
+    from deferpower.processing import BatteryAwareProcessor as BatteryAwareProcessor
+    from deferpower.processing import Profile as Profile
+    from deferpower.resources import ResourceConstrainedProcessor as ResourceConstrainedProcessor
+    from deferpower.resources import Resources as Resources
     from deferpower.scheduler import IntelligentScheduler as IntelligentScheduler
     from deferpower.task import Decision as Decision
     from deferpower.task import Reason as Reason
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
     from deferpower.types import Reading as Reading
 
 _HOMES = {
+    "Classification": "classifier",
+    "TaskClassifier": "classifier",
     "Constraints": "constraints",
     "Window": "constraints",
     "Device": "device",
@@ -42,6 +51,11 @@ _HOMES = {
     "SensorError": "errors",
     "StoreError": "errors",
     "TaskError": "errors",
+    "Policy": "policy",
+    "BatteryAwareProcessor": "processing",
+    "Profile": "processing",
+    "ResourceConstrainedProcessor": "resources",
+    "Resources": "resources",
     "IntelligentScheduler": "scheduler",
     "Decision": "task",
     "Reason": "task",

@@ -4,9 +4,9 @@ Run as ``python -I -S _guard.py NAME MARK`` in a session of its own, before the 
 Standard input is a pipe that only the watching process can write to. It brings the number of the
 command's process group on a line, and a full stop when the command has ended in good order; then
 there is nothing to do. An end of file without the full stop means that the watching process died,
-whatever of, SIGKILL included. The command's processes are those of its group, those whose
-environment has MARK in the variable NAME, and their descendants. What left all three, group,
-environment and parents, is found no more.
+whatever of, SIGKILL included. The command's processes are those whose environment has MARK in
+the variable NAME, those in the same process groups as these, and the descendants of all. What left
+environment, group and parents behind is found no more.
 
 Nothing but ``os`` and built-in modules is imported, not even pathlib: the guard is up before most
 commands are.
@@ -49,46 +49,56 @@ def sweep(group: int, name: bytes, mark: bytes) -> None:
         name: the environment variable, with the equals sign behind it.
         mark: one of the marks in it, which are joined by colons.
     """
+    groups = {group} if group else set()
     started = time.monotonic()
     quiet = 0
     while quiet < _QUIET_SCANS and time.monotonic() - started < _GIVE_UP_S:
         # All are found before the first is killed: with it goes the trace to its children.
-        killed = [pid for pid in _members(group, name, mark) if _kill(pid)]
+        killed = [pid for pid in _members(groups, name, mark) if _kill(pid)]
         if group and not quiet:
             _kill_group(group)
         quiet = 0 if killed else quiet + 1
         time.sleep(_SCAN_PAUSE_S)
 
 
-def _members(group: int, name: bytes, mark: bytes) -> set[int]:
-    """Living processes of the group, with the mark, and all that descends from these.
+def _members(groups: set[int], name: bytes, mark: bytes) -> set[int]:
+    """Living processes with the mark, of the groups, and all that descends from these.
+
+    Args:
+        groups: process groups of the command; those in which a mark is found are added.
+        name: as for `sweep`.
+        mark: as for `sweep`.
 
     Source: proc_pid_stat(5), proc_pid_environ(5). Empty where there is no ``/proc``.
     """
-    members: set[int] = set()
+    group_of: dict[int, int] = {}
     children: dict[int, list[int]] = {}
-    try:
-        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208
-    except OSError:
-        return members
-    for pid in pids:
+    for pid in _pids():
         try:
             # The name of the program stands in parentheses and may hold anything.
-            state, parent, process_group = _read(pid, "stat").rpartition(b")")[2].split()[:3]
+            state, parent, group = _read(pid, "stat").rpartition(b")")[2].split()[:3]
         except (OSError, ValueError):
             continue
         if state in b"ZX":
             continue
+        group_of[pid] = int(group)
         children.setdefault(int(parent), []).append(pid)
-        if (group and int(process_group) == group) or _is_marked(pid, name, mark):
-            members.add(pid)
+        if _is_marked(pid, name, mark):
+            groups.add(int(group))
+    members = {pid for pid, group in group_of.items() if group in groups}
     unseen = list(members)
     while unseen:
-        for child in children.get(unseen.pop(), ()):
-            if child not in members:
-                members.add(child)
-                unseen.append(child)
+        found = [pid for pid in children.get(unseen.pop(), ()) if pid not in members]
+        members.update(found)
+        unseen += found
     return members
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208
+    except OSError:
+        return []
 
 
 def _is_marked(pid: int, name: bytes, mark: bytes) -> bool:

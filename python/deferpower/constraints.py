@@ -120,7 +120,7 @@ class Constraints:
         storage_not_low: bool = False,
         resources_ok: bool = False,
         window: Window | str | None = None,
-        custom: Iterable[str] = (),
+        custom: str | Iterable[str] = (),
     ) -> None:
         put = object.__setattr__  # the class is frozen
         for name, value in (
@@ -148,7 +148,9 @@ class Constraints:
         elif window is not None and not isinstance(window, Window):
             raise ConfigError(f"window: {window!r} is no window; write it like '22:00-06:00'")
         put(self, "window", window)
-        names = (custom,) if isinstance(custom, str) else tuple(custom)
+        if isinstance(custom, str) or not isinstance(custom, Iterable):
+            custom = (custom,)
+        names = tuple(custom)
         for name in names:
             if not isinstance(name, str) or not name:
                 raise ConfigError(f"custom: {name!r} is no name of a predicate")

@@ -57,22 +57,29 @@ def _row_reason(scene: Scene, row: int) -> Reason:
         if task.on_deadline == "expire":
             return Reason("expired", "a start before its deadline", seen, f"{seen}, gives up")
         return Reason("deadline_reached", "nothing more", seen, f"{seen}, runs whatever holds")
-    if row == 7 and scene.external:
-        if power is None or not power.present:
-            seen = "no battery"
-        else:
-            seen = "plugged in" if power.plugged else "unplugged a moment ago"
-        return Reason("plugged", "external power", seen, f"on external power: {seen}")
     if row == 7:
-        wanted = "its own conditions on power"
-        seen = _on_battery(scene)
-        return Reason("constraints_met", wanted, seen, f"{wanted} are met: {seen}")
+        return _power_reason(scene)
     line = thresholds.battery_threshold if row == 8 else thresholds.normal_above
     seen = _battery(scene)
     if power is not None and (power.percent or 0.0) > line:
         wanted = f"more than {_percent(line)}"
         return Reason("level_ok", wanted, seen, f"{seen}, more than {_percent(line)}")
     return Reason("idle", "an idle machine", f"idle, {seen}", f"machine is idle, {seen}")
+
+
+def _power_reason(scene: Scene) -> Reason:
+    power, asked = scene.reading.power, scene.task.constraints
+    seen = None
+    if power is None or not power.present:
+        seen = "no battery"
+    elif power.plugged:
+        seen = "plugged in"
+    elif scene.task_class is TaskClass.CHARGING_ONLY or _POWER_CODES.isdisjoint(asked.codes()):
+        seen = "unplugged a moment ago"
+    if seen is not None:
+        return Reason("plugged", "external power", seen, f"on external power: {seen}")
+    wanted, seen = "its own conditions on power", _on_battery(scene)
+    return Reason("constraints_met", wanted, seen, f"{wanted} are met: {seen}")
 
 
 def _percent(value: float) -> str:
@@ -258,6 +265,8 @@ def fullest_storage(reading: Reading) -> tuple[str, float] | None:
             fullest = (path, storage.used_percent)
     return fullest
 
+
+_POWER_CODES = frozenset({"charging", "battery_above", "battery_not_low"})
 
 UNMET_CODES = (*CONSTRAINTS, "suspended", "level")
 """Reason codes by the bits of `OutcomeRow`."""

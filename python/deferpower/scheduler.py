@@ -136,6 +136,17 @@ class IntelligentScheduler:
         self._lock = threading.Lock()
 
     @property
+    def scheduling_rules(self) -> Mapping[str, float]:
+        """The four rules by which this class is known; `thresholds` holds all."""
+        thresholds = self.thresholds
+        return {
+            "battery_threshold": thresholds.battery_threshold,
+            "idle_check_interval": thresholds.idle_check_interval_s,
+            "max_background_batch": thresholds.max_background_batch,
+            "charging_only_threshold": thresholds.charging_only_threshold,
+        }
+
+    @property
     def device(self) -> Device:
         """The device that is read where no reading is given."""
         if self._device is None:

@@ -288,7 +288,7 @@ def test_a_port_that_feeds_a_phone_is_no_charger(
             id="a small disagreement",
         ),
         pytest.param(
-            {"energy_now": 30, "energy_full": 50, "capacity": 70},
+            {"energy_now": 30, "energy_full": 50, "capacity": 50},
             {"percent": 60.0, "energy_wh": 3e-5},
             id="10 points are small",
         ),

@@ -330,6 +330,13 @@ def test_short_resources_stop_only_what_has_not_started(backend_name: str) -> No
     assert ask(backend_name, task, unplugged, running=True).defer_to_charging
 
 
+def test_low_storage_stops_a_running_task_that_named_it(backend_name: str) -> None:
+    task = Task(constraints=Constraints(storage_not_low=True), created_s=NOON_S)
+    for used, runs in ((89.999, True), (90.0, False)):
+        reading = a_reading(storage=used)
+        assert ask(backend_name, task, reading, running=True).execute_now is runs
+
+
 # Of a life of 1000 s: the moment from which each preference is dropped. All are by 940 s, that is
 # 60 s before the deadline, which comes before 950 s.
 DROPPED_AT_S = {

@@ -298,6 +298,15 @@ class TestOwnWork:
         laptop.this_process(900)
         assert watch.cpu_at(11.0) == Cpu(5.0, 2, None, 5.0)
 
+    def test_it_covers_the_same_time_as_the_load(self, backend: Backend, laptop: Machine) -> None:
+        watch = Watch(backend, laptop)
+        watch.at(10.0)
+        laptop.this_process(525)
+        assert watch.cpu_at(10.5) == Cpu(None, 2, None, None), "no tick passed"
+        laptop.this_process(550)
+        laptop.cpu(busy=150, idle=50)
+        assert watch.cpu_at(11.0) == Cpu(75.0, 2, None, 25.0)
+
     def test_a_process_that_ran_backwards(self, backend: Backend, laptop: Machine) -> None:
         watch = Watch(backend, laptop)
         watch.at(10.0)

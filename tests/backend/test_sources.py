@@ -152,6 +152,19 @@ def test_attributes_of_an_empty_bay_are_not_asked_for(backend: Backend, machine:
     assert (source.status, source.detail) == ("ok", "empty bay")
 
 
+def test_attributes_that_are_no_longer_asked_for_are_not_named(
+    backend: Backend, machine: Machine
+) -> None:
+    machine.pack("X1")
+    machine.break_(f"{SUPPLIES}/X1/capacity")
+    watch = Watch(backend, machine)
+    watch.at(1.0)
+    machine.supply("X1", type="Mains", online=1)
+    watch.at(2.0)
+    source = watch.sources()[str(machine.root / SUPPLIES / "X1")]
+    assert (source.status, source.detail) == ("ok", "adapter, online")
+
+
 def test_storage(backend: Backend, machine: Machine, tmp_path: Path) -> None:
     missing, under_a_file = str(tmp_path / "missing"), str(tmp_path / "file/missing")
     (tmp_path / "file").write_text("")

@@ -118,11 +118,18 @@ class Deferpower:
         events = [json.loads(line) for line in lines if line.endswith("\n")]
         return [event for event in events if event["event"] == name]
 
-    def event(self, name: str, count: int = 1) -> dict[str, Any]:
-        """The event of that name, once it has come that many times."""
-        wait_until(lambda: len(self.events(name)) >= count or self.ended, f"event {name}")
-        assert len(self.events(name)) >= count, f"ended without {name}: {self.err}"
-        return self.events(name)[count - 1]
+    def event(self, name: str) -> dict[str, Any]:
+        """The first event of that name, once it has come."""
+        self.wait_until(lambda: self.events(name), f"event {name}")
+        return self.events(name)[0]
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Return once the condition holds; fail when deferpower ends before, or in time."""
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert not self.ended or condition(), f"ended before: {what}; said: {self.err}"
+            assert time.monotonic() < end, f"never came: {what}; said: {self.err}"
+            time.sleep(0.01)
 
     @property
     def ended(self) -> bool:

@@ -65,7 +65,7 @@ def test_the_main_job(laptop: Laptop, start: Start, tmp_path: Path) -> None:
 
 def test_words_when_standard_error_is_no_terminal(laptop: Laptop, start: Start) -> None:
     run = start("run", "--battery-above", "50", "--poll", "0.05", "--", "echo", "done")
-    wait_until(lambda: run.err, "a line")
+    run.wait_until(lambda: run.err, "a line")
     laptop.charge(41)
     laptop.charge(42)
     laptop.charge(60)

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Start
-from cli.support import Laptop, children_of, command_line, guard_of, is_alive, wait_until
+from cli.support import (
+    Laptop,
+    children_of,
+    command_line,
+    group_states,
+    guard_of,
+    is_alive,
+    wait_until,
+)
 
 FROM_40_TO_60 = ("--battery-above", "50", "--poll", "0.05", "--json")
 
@@ -39,7 +47,11 @@ class Family:
         wait_until(lambda: len(self.pids) == count, "the family")
 
     def wait_for_death(self) -> None:
-        wait_until(lambda: not any(map(is_alive, self.pids)), f"the end of {self.pids}")
+        # Their groups too: the sleeps have not told their numbers.
+        wait_until(
+            lambda: not any(is_alive(pid) or group_states(pid) for pid in self.pids),
+            f"the end of {self.pids}",
+        )
 
 
 @pytest.fixture
@@ -88,7 +100,7 @@ def test_killed_around_the_start(laptop: Laptop, start: Start, family: Family, d
     """Killed within the milliseconds in which guard and command come into being."""
     laptop.charge(60)
     run = start("run", *FROM_40_TO_60, "--", "sh", "-c", family.script)
-    wait_until(lambda: children_of(run.process.pid), "the guard")
+    run.wait_until(lambda: children_of(run.process.pid), "the guard")
     guard = children_of(run.process.pid)[0]
     time.sleep(delay * 0.0005)
     run.process.kill()
@@ -149,7 +161,7 @@ def test_a_signal_reaches_the_command(
     name = signum.name.removeprefix("SIG")
     script = f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
     run = start("run", *FROM_40_TO_60, "--", "sh", "-c", script)
-    wait_until(lambda: run.out == "ready\n", "the command")
+    run.wait_until(lambda: run.out == "ready\n", "the command")
     if frozen:
         laptop.charge(40)
         run.event("paused")
@@ -162,7 +174,7 @@ def test_a_command_that_was_asked_to_end_is_not_frozen_again(laptop: Laptop, sta
     laptop.charge(60)
     script = "trap 'sleep 1; echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
     run = start("run", *FROM_40_TO_60, "--", "sh", "-c", script)
-    wait_until(lambda: run.out == "ready\n", "the command")
+    run.wait_until(lambda: run.out == "ready\n", "the command")
     laptop.charge(40)
     run.event("paused")
     run.process.terminate()
@@ -175,9 +187,9 @@ def test_other_signals_are_passed_on(laptop: Laptop, start: Start) -> None:
     laptop.charge(60)
     script = "trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done"
     run = start("run", *FROM_40_TO_60, "--", "sh", "-c", script)
-    wait_until(lambda: run.out == "ready\n", "the command")
+    run.wait_until(lambda: run.out == "ready\n", "the command")
     run.process.send_signal(signal.SIGUSR1)
-    wait_until(lambda: run.out == "ready\nusr1\n", "its answer")
+    run.wait_until(lambda: run.out == "ready\nusr1\n", "its answer")
 
 
 def test_a_run_within_a_run(laptop: Laptop, start: Start, family: Family) -> None:

@@ -27,6 +27,8 @@ from cli.support import (
     wait_until,
 )
 
+# A shell that waits for one long sleep may get to its trap only after that.
+LOOP = "while :; do sleep 0.05; done"
 CTRL_C, CTRL_Z = "\x03", "\x1a"
 LOGIN = "import os, sys; os.login_tty(0); os.execvp(sys.argv[1], sys.argv[1:])"
 
@@ -138,7 +140,7 @@ def test_ctrl_c_while_it_waits(shell: Shell, tmp_path: Path) -> None:
 
 def test_ctrl_c_while_the_command_runs(laptop: Laptop, shell: Shell) -> None:
     laptop.charge(60)
-    shell.run(*CONDITION, "sh", "-c", "trap 'echo int''errupted; exit 5' INT; echo go; sleep 1000")
+    shell.run(*CONDITION, "sh", "-c", f"trap 'echo int''errupted; exit 5' INT; echo go; {LOOP}")
     shell.wait_for("go\r\n")
     shell.type(CTRL_C)
     shell.wait_for("interrupted\r\n")
@@ -228,6 +230,16 @@ def test_in_a_pipeline_the_terminal_goes_where_it_is_needed(laptop: Laptop, shel
     shell.type("world\n")
     shell.wait_for("hello world\r\n")
     shell.wait_for("status=0")
+
+
+def test_ctrl_c_ends_a_pipeline(laptop: Laptop, shell: Shell) -> None:
+    laptop.charge(60)
+    shell.run(*CONDITION, "sh", "-c", "echo go; sleep 1000", after=" | cat")
+    shell.wait_for("go\r\n")
+    job = shell.job()
+    command = command_of(job)
+    shell.type(CTRL_C)
+    wait_until(lambda: not is_alive(job) and not group_states(command), "the end")
 
 
 def test_in_the_background_nothing_is_drawn(laptop: Laptop, shell: Shell) -> None:

@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from cli.conftest import Start
-from cli.support import Laptop, wait_until
+from cli.support import Laptop
 from deferpower import types
 
 PARTS = {
@@ -95,9 +95,9 @@ def test_loads_are_measured_between_two_samples(start: Start, env: dict[str, str
 
 def test_watch_goes_on_until_ctrl_c(laptop: Laptop, start: Start) -> None:
     run = start("status", "--watch", "0.1", "--json")
-    wait_until(lambda: run.out.count("\n") >= 2, "two readings")
+    run.wait_until(lambda: run.out.count("\n") >= 2, "two readings")
     laptop.charge(60)
-    wait_until(lambda: '"percent": 60.0' in run.out, "the new level")
+    run.wait_until(lambda: '"percent": 60.0' in run.out, "the new level")
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 0
     assert run.err == ""
@@ -107,7 +107,7 @@ def test_watch_goes_on_until_ctrl_c(laptop: Laptop, start: Start) -> None:
 
 def test_watch_prints_blocks_where_there_is_no_terminal(laptop: Laptop, start: Start) -> None:
     run = start("status", "--watch", "0.1")
-    wait_until(lambda: run.out.count("\n\n") >= 2, "two blocks")
+    run.wait_until(lambda: run.out.count("\n\n") >= 2, "two blocks")
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 0
     assert "\x1b" not in run.out

@@ -326,6 +326,14 @@ fn one_attribute_that_fails_costs_its_figure() {
         (power.percent, power.energy_full_wh),
         (Some(40.0), Some(7.0))
     );
+    plug_in(&machine, "BAT0", &[("type", "Mains"), ("online", "1")]);
+    machine.read();
+    let (_, status, detail) = machine.sources("power").remove(1);
+    assert_eq!(
+        (status, detail.as_str()),
+        (Status::Ok, "adapter, online"),
+        "what is not asked for any more does not fail"
+    );
 }
 
 #[test]

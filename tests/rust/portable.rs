@@ -24,21 +24,17 @@ fn open<M: Machine>(storage_paths: &[&str]) -> M {
     machine
 }
 
-/// What is read now, after a sample has begun.
-fn now<M: Machine, T>(machine: &mut M, read: impl FnOnce(&mut M) -> T) -> T {
-    machine.begin(true);
-    read(machine)
-}
-
 fn disks<M: Machine>(machine: &mut M) -> Traffic {
     let mut disks = Traffic::default();
-    now(machine, |machine| machine.disk(&mut disks));
+    machine.begin(false);
+    machine.disk(&mut disks);
     disks
 }
 
 fn interfaces<M: Machine>(machine: &mut M) -> Traffic {
     let mut interfaces = Traffic::default();
-    now(machine, |machine| machine.network(&mut interfaces));
+    machine.begin(false);
+    machine.network(&mut interfaces);
     interfaces
 }
 
@@ -61,21 +57,22 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A process that keeps a processor busy until it is dropped.
-struct Busy(Child);
+/// A process that runs until it is dropped.
+struct Running(Child);
 
-impl Busy {
-    fn start() -> Self {
-        Self(
-            Command::new("sh")
-                .args(["-c", "while :; do :; done"])
-                .spawn()
-                .unwrap(),
-        )
+impl Running {
+    fn start(script: &str) -> Self {
+        Self(Command::new("sh").args(["-c", script]).spawn().unwrap())
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
     }
 }
 
-impl Drop for Busy {
+const BUSY: &str = "while :; do :; done";
+
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -97,7 +94,7 @@ fn memory_and_processors_are_those_of_the_fast_path() {
 
 #[test]
 fn busy_share_is_that_of_the_fast_path() {
-    let _busy = Busy::start();
+    let _busy = Running::start(BUSY);
     let (mut fast, mut portable): (Linux, Portable) = (open(&[]), open(&[]));
     // Two clocks of 10 ms, read one after the other on a shared machine: now and then they differ.
     wait_for("two shares within 10 points", || {
@@ -200,11 +197,11 @@ fn own_time_covers_this_process_and_the_trees_it_is_told_of() {
         std::hint::black_box((0..10_000_000_u64).fold(0, u64::wrapping_add));
         portable.own_s(&[]).unwrap() > start
     });
-    let busy = Busy::start();
-    let pids = [busy.0.id()];
-    let own = portable.own_s(&[]).unwrap();
-    wait_for("the time of a child", || {
-        portable.own_s(&pids).unwrap() > own + 0.2
+    // The shell of a tree waits; what it started works.
+    let tree = Running::start("sh -c 'while kill -0 $PPID 2>/dev/null; do :; done' & wait");
+    let other = Running::start("exec sleep 60");
+    wait_for("the time of one tree apart from another", || {
+        portable.own_s(&[tree.pid()]).unwrap() > portable.own_s(&[other.pid()]).unwrap() + 0.2
     });
 }
 

@@ -21,8 +21,8 @@ NAME: BackendName = "pure"
 
 __all__ = [
     "NAME",
-    "Rules",
     "Matcher",
+    "Rules",
     "Sampler",
     "aggregate_power",
     "parse_diskstats",

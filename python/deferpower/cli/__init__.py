@@ -1,4 +1,4 @@
-"""The command line: ``deferpower status``, ``doctor`` and ``run``.
+"""The command line: ``deferpower run``, ``status``, ``doctor``, ``decide``, ``policy``.
 
 A command is a module of this package, imported when it is asked for, that has ``parser()``, its
 options, and ``execute(words)``, which runs it and gives the exit status.
@@ -17,6 +17,8 @@ COMMANDS = {
     "run": "run a command when the machine can spare it, pause it while it cannot",
     "status": "show what the sensors say now",
     "doctor": "show where each sensor is read, and why one is not",
+    "decide": "decide about a task for the machine as it is now",
+    "policy": "show the thresholds and keywords that deciding uses",
 }
 
 _FAILED = 1

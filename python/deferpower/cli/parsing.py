@@ -83,6 +83,16 @@ class Parser(argparse.ArgumentParser):
         return f"unknown option {option}; " + (f"did you mean {near[0]}?" if near else see)
 
 
+def add_policy(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a policy file."""
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="TOML file with thresholds and keywords (default: deferpower.toml here, else in the "
+        "user's configuration directory)",
+    )
+
+
 def percentage(text: str) -> float:
     """A level that something can be above: 0 to below 100."""
     value = _number(text)

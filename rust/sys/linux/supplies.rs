@@ -90,6 +90,8 @@ pub(super) struct HeldSupply {
     /// Which port is its own, where its name tells.
     port_number: Option<u8>,
     supply: Supply,
+    /// A bit for every attribute that failed at the last read.
+    unread: u16,
     /// Why its directory cannot be opened; `Absent` if it is none.
     fault: Option<Fault>,
 }
@@ -110,6 +112,7 @@ impl HeldSupply {
             },
             port_number,
             supply: Supply::default(),
+            unread: 0,
             fault: None,
         }
     }
@@ -119,14 +122,10 @@ impl HeldSupply {
         self.fault.map_or(Ok(&self.supply), Err)
     }
 
-    /// The attributes that are there but could not be read.
+    /// The attributes that the last read asked for, and that are there but could not be read.
     pub(super) fn unread(&self) -> impl Iterator<Item = Attribute> {
-        let fails = |file: &HeldFile| matches!(file.fault(), Some(Fault::Failing(_)));
-        Attribute::ALL
-            .into_iter()
-            .zip(&self.attributes)
-            .filter(move |(_, file)| fails(file))
-            .map(|(attribute, _)| attribute)
+        let is_unread = |attribute: &Attribute| self.unread & 1 << *attribute as u8 != 0;
+        Attribute::ALL.into_iter().filter(is_unread)
     }
 
     fn read(
@@ -137,6 +136,7 @@ impl HeldSupply {
         buffer: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         self.supply = Supply::default();
+        self.unread = 0;
         let dir = self.dir.open(class, ground)?;
         let supply = &mut self.supply;
         let mut take = |supply: &mut Supply, attribute: Attribute| {
@@ -144,8 +144,10 @@ impl HeldSupply {
             if ground == Ground::Ordinary {
                 file.look_again();
             }
-            if let Ok(text) = file.read(dir, ground, buffer) {
-                supply.set(attribute, text);
+            match file.read(dir, ground, buffer) {
+                Ok(text) => supply.set(attribute, text),
+                Err(Fault::Failing(_)) => self.unread |= 1 << attribute as u8,
+                Err(Fault::Absent) => {}
             }
         };
         take(supply, Attribute::Type);

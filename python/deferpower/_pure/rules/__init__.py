@@ -46,7 +46,7 @@ class _Compiled(NamedTuple):
 class Rules:
     """See the contract."""
 
-    CONSTRAINTS: ClassVar = tuple(entry.code for entry in constraints.CONSTRAINTS)
+    CONSTRAINTS: ClassVar[tuple[str, ...]] = tuple(entry.code for entry in constraints.CONSTRAINTS)
 
     def __init__(self, thresholds: ThresholdsRow, relaxation: RelaxationRow, /) -> None:
         self._thresholds = thresholds

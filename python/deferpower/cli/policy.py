@@ -1,0 +1,65 @@
+"""``deferpower policy show``: the numbers and words that deciding uses here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from deferpower.cli import parsing
+from deferpower.errors import ConfigError
+from deferpower.policy import Policy
+
+_EPILOG = """\
+Without --policy it is deferpower.toml in the working directory, else deferpower/deferpower.toml in
+the user's configuration directory, else the defaults alone. What is printed is such a file itself.
+
+examples:
+  deferpower policy show
+  deferpower policy show > deferpower.toml"""
+
+
+def parser() -> parsing.Parser:
+    """The options of ``policy``."""
+    p = parsing.Parser(
+        "policy",
+        usage="deferpower policy show [--policy FILE] [--json]",
+        summary="Show the policy in force, defaults marked.",
+        epilog=_EPILOG,
+    )
+    p.add_argument("action", choices=["show"], metavar="show", help="print it as TOML")
+    parsing.add_policy(p)
+    p.add_argument("--json", action="store_true", help="print JSON")
+    return p
+
+
+def execute(words: list[str]) -> int:
+    """Print the policy."""
+    if not words or words[0] not in ("show", "-h", "--help"):
+        raise ConfigError("policy: what of it? write deferpower policy show")
+    options = parser().parse(words)
+    policy = Policy.load(options.policy)
+    if options.json:
+        tables: dict[str, dict[str, Any]] = {}
+        for table, key, value, is_default in policy.items():
+            tables.setdefault(table, {})[key] = {"value": value, "default": is_default}
+        print(json.dumps({"path": policy.path and str(policy.path), "policy": tables}))
+        return 0
+    print(f"# {policy.path or 'no policy file: the defaults'}", file=sys.stdout)
+    shown = None
+    for table, key, value, is_default in policy.items():
+        if table != shown:
+            print(f"\n[{table}]")
+            shown = table
+        print(f"{_key(key)} = {_value(value)}" + ("  # default" if is_default else ""))
+    return 0
+
+
+def _key(key: str) -> str:
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else json.dumps(key)
+
+
+def _value(value: object) -> str:
+    # JSON's numbers, strings and lists of strings are TOML's too.
+    return json.dumps(value, ensure_ascii=False)

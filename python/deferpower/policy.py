@@ -1,0 +1,217 @@
+"""Policy as a file: every number and word that deciding uses, from TOML, checked key by key."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deferpower.classifier import (
+    BACKGROUND_KEYWORDS,
+    CHARGING_KEYWORDS,
+    CRITICAL_KEYWORDS,
+    DEFER_BELOW,
+    TYPES,
+    TaskClassifier,
+)
+from deferpower.device import Device
+from deferpower.errors import ConfigError
+from deferpower.processing import BATTERY_THRESHOLDS, BatteryAwareProcessor
+from deferpower.resources import ResourceConstrainedProcessor
+from deferpower.scheduler import IntelligentScheduler
+from deferpower.thresholds import Thresholds
+from deferpower.types import IdleRules
+
+FILE_NAME = "deferpower.toml"
+
+_RESOURCE_NAMES = ("memory_threshold", "cpu_threshold", "disk_threshold")
+# On battery at or below it nothing but critical work runs: one line, for rules and profile alike.
+_SHARED = "suspend_non_critical"
+
+
+def _defaults() -> dict[str, dict[str, Any]]:
+    thresholds = {
+        field.name: field.default
+        for field in dataclasses.fields(Thresholds)
+        if field.name not in (*_RESOURCE_NAMES, "idle")
+    }
+    return {
+        "scheduling": thresholds,
+        "idle": IdleRules()._asdict(),
+        "resources": {name: getattr(Thresholds(), name) for name in _RESOURCE_NAMES},
+        "processing": {
+            name: value for name, value in BATTERY_THRESHOLDS.items() if name != _SHARED
+        },
+        "classifier": {
+            "critical_keywords": list(CRITICAL_KEYWORDS),
+            "charging_keywords": list(CHARGING_KEYWORDS),
+            "background_keywords": list(BACKGROUND_KEYWORDS),
+            "normal_keywords": [],
+        },
+        "classifier.types": {name: str(value) for name, value in TYPES.items()},
+        "classifier.defer_below": {str(name): value for name, value in DEFER_BELOW.items()},
+    }
+
+
+_OPEN_TABLES = ("classifier.types",)
+"""Tables whose keys are the user's own; they replace the default ones whole."""
+
+
+class Policy:
+    """Everything that can be tuned, as one value; makes the systems that are tuned by it.
+
+    Attributes:
+        path: the file that it was read from; ``None`` for the defaults alone.
+        thresholds: where deciding draws its lines, and what counts as idle.
+    """
+
+    def __init__(self, text: str = "", path: Path | None = None) -> None:
+        """Take in a policy.
+
+        Args:
+            text: TOML; what it leaves out keeps its default.
+            path: where the text came from, for messages.
+
+        Raises:
+            ConfigError: the text is no TOML, a key is unknown, or a value cannot be used; the
+                message names the file and the key's path.
+        """
+        self.path = path
+        self._tables = _defaults()
+        self._given: set[tuple[str, str]] = set()
+        try:
+            self._take(tomllib.loads(text), "")
+        except tomllib.TOMLDecodeError as error:
+            raise self._complaint(f"no TOML: {error}") from None
+        tables = self._tables
+        with self._naming("idle."):
+            idle = _idle_rules(tables["idle"])
+        with self._naming(""):
+            self.thresholds = Thresholds(**tables["scheduling"], **tables["resources"], idle=idle)
+        # Made once now, so that a bad value shows when the file is read.
+        with self._naming("classifier."):
+            self.classifier()
+        with self._naming("processing."):
+            self.processor()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None) -> Policy:
+        """The policy of a file.
+
+        Args:
+            path: the file; ``None`` takes ``deferpower.toml`` in the working directory, else
+                ``deferpower/deferpower.toml`` in the user's configuration directory, else the
+                defaults.
+
+        Raises:
+            ConfigError: the file cannot be read, or says something that cannot be used.
+        """
+        for candidate in _standard_places() if path is None else (Path(path),):
+            try:
+                return cls(candidate.read_bytes().decode(), candidate)
+            except FileNotFoundError:
+                if path is not None:
+                    raise ConfigError(
+                        f"policy: no file {os.fspath(path)!r}; name a TOML file"
+                    ) from None
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+                raise ConfigError(f"policy: cannot read {str(candidate)!r}: {reason}") from None
+        return cls()
+
+    def classifier(self, backend: str | None = None) -> TaskClassifier:
+        """A classifier by this policy."""
+        return TaskClassifier(
+            **self._tables["classifier"],
+            types=self._tables["classifier.types"],
+            defer_below=self._tables["classifier.defer_below"],
+            backend=backend,
+        )
+
+    def device(self, **arguments: Any) -> Device:
+        """A device by this policy; arguments as for `Device`."""
+        return Device(idle_rules=self.thresholds.idle, **arguments)
+
+    def scheduler(
+        self, device: Device | None = None, backend: str | None = None, **arguments: Any
+    ) -> IntelligentScheduler:
+        """A scheduler by this policy; arguments as for `IntelligentScheduler`."""
+        return IntelligentScheduler(
+            self.device(backend=backend) if device is None else device,
+            backend,
+            thresholds=self.thresholds,
+            classifier=self.classifier(backend),
+            **arguments,
+        )
+
+    def processor(self) -> BatteryAwareProcessor:
+        """A processing profile by this policy."""
+        suspend = self._tables["scheduling"][_SHARED]
+        return BatteryAwareProcessor(
+            battery_thresholds={**self._tables["processing"], _SHARED: suspend},
+            hysteresis_points=self._tables["scheduling"]["hysteresis_points"],
+            classifier=self.classifier(),
+        )
+
+    def resources(self, device: Device | None = None) -> ResourceConstrainedProcessor:
+        """A judge of resources by this policy."""
+        lines = self._tables["resources"]
+        return ResourceConstrainedProcessor(**lines, device=device)
+
+    def items(self) -> Iterator[tuple[str, str, Any, bool]]:
+        """Table, key, effective value, and whether it is the default."""
+        for table, values in self._tables.items():
+            for key, value in values.items():
+                yield table, key, value, (table, key) not in self._given
+
+    def _complaint(self, message: str) -> ConfigError:
+        return ConfigError(f"{self.path or 'policy'}: {message}")
+
+    def _take(self, given: Mapping[str, Any], table: str) -> None:
+        if table in _OPEN_TABLES:
+            self._tables[table] = {}
+        known = self._tables.get(table, {})
+        for key, value in given.items():
+            path = f"{table}.{key}" if table else key
+            if path in self._tables:
+                if not isinstance(value, dict):
+                    raise self._complaint(f"{path}: {value!r} is no table; write [{path}]")
+                self._take(value, path)
+            elif table in _OPEN_TABLES or key in known:
+                self._tables[table][key] = value
+                self._given.add((table, key))
+            else:
+                names = ", ".join(known or [name for name in self._tables if "." not in name])
+                raise self._complaint(f"{path}: unknown key; known here are {names}")
+
+    @contextlib.contextmanager
+    def _naming(self, prefix: str) -> Iterator[None]:
+        """Complaints of a system, with the file and the whole path of the key before them."""
+        try:
+            yield
+        except ConfigError as error:
+            message = str(error).removeprefix("battery_thresholds.")
+            key = message.partition(":")[0]
+            if not prefix:
+                prefix = next(f"{table}." for table, keys in self._tables.items() if key in keys)
+            raise self._complaint(f"{prefix}{message}") from None
+
+
+def _idle_rules(values: Mapping[str, Any]) -> IdleRules:
+    for key, value in values.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
+            raise ConfigError(f"{key}: {value!r} is no number of at least 0")
+    return IdleRules(**values)
+
+
+def _standard_places() -> tuple[Path, ...]:
+    if os.name == "nt":
+        base = os.environ.get("APPDATA")
+    else:
+        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    here = Path(FILE_NAME)
+    return (here, Path(base, "deferpower", FILE_NAME)) if base else (here,)
