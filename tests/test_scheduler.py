@@ -260,7 +260,7 @@ class TestScheduledTime:
             ),
             (
                 Task(created_s=NOON_S, deadline_s=7200, prefer=Constraints(window="22:00-06:00")),
-                3600,
+                6840,
             ),
         ],
     )

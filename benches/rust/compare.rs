@@ -50,10 +50,12 @@ fn main() -> Outcome<()> {
         .cloned()
         .collect();
     let (mut bare, mut bare_load) = (Bare::open(&files)?, Bare::open(&load_files)?);
+    let mut calls = Bare::open(&files)?;
     let mut crates = Crates::open()?;
     let mut contenders: Vec<Contender<'_>> = vec![
         ("deferpower", Box::new(|| full.read_all())),
         ("bare", Box::new(|| bare.read_all())),
+        ("bare_calls", Box::new(|| calls.call_all())),
         ("deferpower_load", Box::new(|| load.read_load())),
         ("bare_load", Box::new(|| bare_load.read_all())),
         ("sysinfo", Box::new(|| crates.read_all())),

@@ -40,9 +40,10 @@ fn main() -> Outcome<()> {
     let mut crates = Crates::open()?;
     time(&mut criterion, "full reading", || deferpower.read_all());
     time(&mut criterion, "load only", || deferpower.read_load());
-    time(&mut criterion, "bare pread of the same files", || {
+    time(&mut criterion, "bare pread of its files", || {
         bare.read_all()
     });
+    time(&mut criterion, "all its system calls", || bare.call_all());
     time(&mut criterion, "sysinfo and battery", || crates.read_all());
     criterion.final_summary();
     Ok(())

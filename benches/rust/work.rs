@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
+use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use _native::idle::IdleRules;
 use _native::sampler::Sampler;
 use battery::{Battery, Manager};
+use nix::sys::resource::{UsageWho, getrusage};
+use rustix::fs::{RawDir, SeekFrom, seek, statvfs};
 use sysinfo::{DiskRefreshKind, Disks, MemoryRefreshKind, Networks, System};
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -71,10 +74,12 @@ fn open_files() -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Files held open and read with one `pread` each, into the room that the sampler gives them.
+/// The system calls of a reading, with nothing done about what they tell.
 pub struct Bare {
     files: Vec<(File, usize)>,
+    supplies: Option<File>,
     buffer: Vec<u8>,
+    entries: Vec<u8>,
 }
 
 impl Bare {
@@ -84,13 +89,31 @@ impl Bare {
             .map(|path| Ok((File::open(path)?, room(path)?)));
         Ok(Self {
             files: files.collect::<io::Result<_>>()?,
+            supplies: File::open("/sys/class/power_supply").ok(),
             buffer: vec![0; 1 << 16],
+            entries: Vec::with_capacity(4096),
         })
     }
 
+    /// One `pread` on each file, into the room that the sampler gives it.
     pub fn read_all(&mut self) {
         for (file, room) in &self.files {
-            let _ = std::hint::black_box(file.read_at(&mut self.buffer[..*room], 0));
+            let _ = black_box(file.read_at(&mut self.buffer[..*room], 0));
+        }
+    }
+
+    /// The other calls that a full reading is made of, too.
+    pub fn call_all(&mut self) {
+        self.read_all();
+        let _ = black_box(getrusage(UsageWho::RUSAGE_SELF));
+        let _ = black_box(getrusage(UsageWho::RUSAGE_CHILDREN));
+        let _ = black_box(statvfs(c"/"));
+        if let Some(supplies) = &self.supplies {
+            let _ = black_box(seek(supplies, SeekFrom::Start(0)));
+            let mut entries = RawDir::new(supplies, self.entries.spare_capacity_mut());
+            while let Some(entry) = entries.next() {
+                let _ = black_box(entry);
+            }
         }
     }
 }
@@ -140,7 +163,7 @@ impl Crates {
         );
         self.networks.refresh(true);
         for battery in &mut self.batteries {
-            let _ = std::hint::black_box(self.manager.refresh(battery));
+            let _ = black_box(self.manager.refresh(battery));
         }
     }
 }

@@ -175,7 +175,7 @@ class IntelligentScheduler:
         Cost: about 1 us natively, for a `Task` whose class is set and with a reading in hand that
         other tasks were decided by before; some 10 us for the first task of a reading.
         """
-        known = Task.of(task)
+        known = task if isinstance(task, Task) else Task.of(task)
         task_class = known.task_class or _class_of(task, known, self._classifier, self._backend)
         if reading is None:
             reading = self.device.read()

@@ -6,9 +6,33 @@ use super::devices::{Devices, Line};
 use super::number::{counter, is_space, lines, words};
 
 /// Traffic of these also passes through an interface of hardware.
-const CARRIED: [&[u8]; 19] = [
-    b"veth", b"docker", b"br-", b"virbr", b"tun", b"tap", b"wg", b"bond", b"team", b"dummy",
-    b"ifb", b"sit", b"ip6tnl", b"gre", b"vxlan", b"flannel", b"cni", b"cali", b"macvtap",
+const CARRIED: [&[u8]; 26] = [
+    b"veth",
+    b"docker",
+    b"br-",
+    b"virbr",
+    b"tun",
+    b"tap",
+    b"wg",
+    b"bond",
+    b"team",
+    b"dummy",
+    b"ifb",
+    b"sit",
+    b"ip6tnl",
+    b"gre",
+    b"vxlan",
+    b"flannel",
+    b"cni",
+    b"cali",
+    b"macvtap",
+    b"br0",
+    b"vmbr",
+    b"lxcbr",
+    b"lxdbr",
+    b"podman",
+    b"vnet",
+    b"tailscale",
 ];
 
 /// Bytes received and bytes sent of each interface that counts.
@@ -84,6 +108,7 @@ mod tests {
             "docker0",
             "br-12",
             "virbr0",
+            "br0",
             "tun0",
             "wg0",
             "bond0",
@@ -92,8 +117,8 @@ mod tests {
             "sit0@NONE",
         ];
         assert_eq!(
-            counted(&[&carried[..], &["lo", "wlan0", "br0"]].concat()),
-            ["wlan0", "br0"]
+            counted(&[&carried[..], &["lo", "wlan0", "bridge"]].concat()),
+            ["wlan0", "bridge"]
         );
         assert_eq!(counted(&[&["lo"], &carried[..]].concat()), carried);
         assert!(counted(&["lo"]).is_empty());

@@ -34,14 +34,21 @@ pub struct Pack {
 impl Pack {
     fn of(supply: &Supply) -> Self {
         use Attribute::{Capacity, ChargeFull, ChargeNow, EnergyFull, EnergyNow, TimeToEmptyNow};
-        let (percent, by_capacity) = percent(ratio(supply), supply.number(Capacity));
+        let (ratio, by_charge) = match (
+            ratio(supply, EnergyNow, EnergyFull),
+            ratio(supply, ChargeNow, ChargeFull),
+        ) {
+            (None, Some(of_charge)) => (Some(of_charge), true),
+            (of_energy, _) => (of_energy, false),
+        };
+        let (percent, by_capacity) = percent(ratio, supply.number(Capacity));
+        let energy_wh = |energy, charge| energy_wh(supply, energy, charge, by_charge);
         Self {
             state: supply.state(),
             percent,
-            energy_wh: energy_wh(supply, EnergyNow, ChargeNow)
+            energy_wh: energy_wh(EnergyNow, ChargeNow)
                 .filter(|&energy| energy >= 0.0 && !by_capacity),
-            energy_full_wh: energy_wh(supply, EnergyFull, ChargeFull)
-                .filter(|&energy| energy > 0.0),
+            energy_full_wh: energy_wh(EnergyFull, ChargeFull).filter(|&energy| energy > 0.0),
             watts: watts(supply),
             time_to_empty_s: supply
                 .number(TimeToEmptyNow)
@@ -59,22 +66,23 @@ fn volts(supply: &Supply) -> Option<f64> {
         .map(|microvolts| microvolts as f64 * MICRO)
 }
 
-fn energy_wh(supply: &Supply, energy: Attribute, charge: Attribute) -> Option<f64> {
-    if let Some(microwatt_hours) = supply.number(energy) {
-        return Some(microwatt_hours as f64 * MICRO);
+/// A whole pair of charge figures goes before an energy figure that stands alone.
+fn energy_wh(
+    supply: &Supply,
+    energy: Attribute,
+    charge: Attribute,
+    by_charge: bool,
+) -> Option<f64> {
+    match supply.number(energy) {
+        Some(microwatt_hours) if !by_charge => Some(microwatt_hours as f64 * MICRO),
+        _ => Some(supply.number(charge)? as f64 * MICRO * volts(supply)?),
     }
-    Some(supply.number(charge)? as f64 * MICRO * volts(supply)?)
 }
 
-fn ratio(supply: &Supply) -> Option<f64> {
-    use Attribute::{ChargeFull, ChargeNow, EnergyFull, EnergyNow};
-    [(EnergyNow, EnergyFull), (ChargeNow, ChargeFull)]
-        .iter()
-        .find_map(|&(now, full)| {
-            let now = supply.number(now).filter(|&now| now >= 0)?;
-            let full = supply.number(full).filter(|&full| full > 0)?;
-            Some(100.0 * now as f64 / full as f64)
-        })
+fn ratio(supply: &Supply, now: Attribute, full: Attribute) -> Option<f64> {
+    let now = supply.number(now).filter(|&now| now >= 0)?;
+    let full = supply.number(full).filter(|&full| full > 0)?;
+    Some(100.0 * now as f64 / full as f64)
 }
 
 /// The pack's percent, and whether its capacity was believed against its ratio.
@@ -85,7 +93,7 @@ fn percent(ratio: Option<f64>, capacity: Option<i64>) -> (Option<f64>, bool) {
     };
     let fits = |percent| (0.0..=110.0).contains(&percent);
     let by_capacity = if fits(ratio) == fits(capacity) {
-        // The known faults are all "several times too large".
+        // Nearly all known faults are "several times too large", and too little only waits.
         (ratio - capacity).abs() > 10.0 && capacity < ratio
     } else {
         fits(capacity)

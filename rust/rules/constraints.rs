@@ -91,6 +91,13 @@ impl Constraints {
         self.flags & (CHARGING | BATTERY_ABOVE | BATTERY_NOT_LOW) != 0
     }
 
+    /// A bit for each step of relaxation at which one of these is dropped.
+    pub(super) fn dropping_steps(&self) -> u8 {
+        let asked = |&(bit, _): &(usize, _)| self.flags >> bit & 1 == 1;
+        let entries = CONSTRAINTS.iter().enumerate().filter(asked);
+        entries.fold(0, |steps, (_, entry)| steps | 1 << entry.dropped_at)
+    }
+
     pub(super) fn check(&self) -> Result<(), Error> {
         let wrong = |what: &str| Err(Error::Config(format!("constraints: {what}")));
         if self.flags >= END {

@@ -6,6 +6,8 @@ mod constraints;
 mod machine;
 mod parked;
 mod relaxation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -104,6 +106,7 @@ pub struct Outcome {
 const SUSPENDED: u32 = END;
 const LEVEL: u32 = END << 1;
 const SOFT_SHIFT: u32 = 16;
+const _: () = assert!(LEVEL < 1 << SOFT_SHIFT);
 
 // The places of the lines that tasks share; those of `battery_above` follow.
 const SUSPEND: usize = 0;
@@ -118,6 +121,8 @@ struct Compiled {
     requirement: Requirement,
     hard: Asked,
     soft: Asked,
+    /// A bit for each step of relaxation that drops something.
+    preferred: u8,
 }
 
 type Key = (Class, Option<Verdict>, bool, ConstraintsKey, ConstraintsKey);
@@ -189,6 +194,7 @@ impl Rules {
             requirement,
             hard: self.asked(hard),
             soft: self.asked(soft),
+            preferred: soft.dropping_steps(),
         };
         let id = self.compiled.len() as u32;
         self.compiled.push(compiled);
@@ -246,8 +252,9 @@ impl Rules {
     pub fn next_step_s(&self, set_id: u32, life: Life) -> Result<Option<f64>, Error> {
         let compiled = self.checked(set_id, life)?;
         self.check_observed()?;
-        let prefers = compiled.requirement.soft.flags != 0;
-        let next_s = self.relaxation.next_s(prefers, life, self.machine.wall_s);
+        let next_s = self
+            .relaxation
+            .next_s(compiled.preferred, life, self.machine.wall_s);
         Ok(next_s.is_finite().then_some(next_s))
     }
 
@@ -282,6 +289,7 @@ impl Rules {
             requirement,
             hard,
             soft,
+            ..
         } = compiled;
         let Requirement {
             class,

@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::marker::PhantomData;
 
 use super::relaxation::DEADLINE;
-use super::{Class, Compiled, Life, Rules, Verdict};
+use super::{Class, Life, Rules, Verdict};
 use crate::error::Error;
 
 /// Steps of relaxation, and so buckets for each requirement.
@@ -285,11 +285,10 @@ impl Rules {
 
     /// The bucket of a task at a moment, and when it changes.
     fn bucket(&self, set: usize, life: Life, now_s: f64) -> (u32, f64) {
-        let Compiled { requirement, .. } = &self.compiled[set];
         let step = self.relaxation.step(life, now_s) as usize;
         let next_s = self
             .relaxation
-            .next_s(requirement.soft.flags != 0, life, now_s);
+            .next_s(self.compiled[set].preferred, life, now_s);
         ((set * STEPS + step) as u32, next_s)
     }
 }

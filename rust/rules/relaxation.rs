@@ -58,18 +58,28 @@ impl Relaxation {
             .sum()
     }
 
-    /// The first moment after now at which the step changes, or, for a task that prefers nothing,
-    /// at which its deadline comes; infinite when none is left.
-    pub(super) fn next_s(&self, prefers: bool, life: Life, now_s: f64) -> f64 {
-        let moments = self.moments(life);
-        let used = match (prefers, life.life_s) {
-            (true, Some(_)) => &moments[..],
-            (true, None) => &moments[..moments.len() - 1],
-            (false, Some(_)) => &moments[moments.len() - 1..],
-            (false, None) => &[],
+    /// The first moment after now at which something is dropped that counts so far, or the
+    /// deadline comes; infinite when none is left.
+    ///
+    /// `preferred` has a bit for each step at which something is dropped that the task prefers.
+    pub(super) fn next_s(&self, preferred: u8, life: Life, now_s: f64) -> f64 {
+        let [early @ .., all_s, before_s, end_s] = self.moments(life);
+        let all_s = all_s.min(before_s);
+        let mut next_s = f64::INFINITY;
+        let mut consider = |moment_s: f64| {
+            if moment_s > now_s {
+                next_s = next_s.min(moment_s);
+            }
         };
-        let later = used.iter().copied().filter(|&moment_s| moment_s > now_s);
-        later.fold(f64::INFINITY, f64::min)
+        if life.life_s.is_some() {
+            consider(end_s);
+        }
+        for (step, moment_s) in (1..).zip(early.into_iter().chain([all_s])) {
+            if preferred >> step & 1 == 1 {
+                consider(moment_s.min(all_s));
+            }
+        }
+        next_s
     }
 
     /// When each of the fractions has passed, then all of them, then the time before the end, then

@@ -158,7 +158,8 @@ def netdev(*names: str) -> bytes:
         # In a container the carried ones are all there is.
         (["lo", "veth0", "tun0"], ["veth0", "tun0"]),
         (["lo0", "loop"], ["lo0", "loop"]),
-        (["br0", "bridge"], ["br0", "bridge"]),
+        (["br0", "bridge"], ["bridge"]),
+        (["eno1", "br0", "vmbr1", "lxcbr0", "lxdbr0", "podman0", "vnet3", "tailscale0"], ["eno1"]),
         ([], []),
     ],
 )

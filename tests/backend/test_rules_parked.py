@@ -121,18 +121,33 @@ def test_a_clock_set_back_restores_preferences(rules: Rules) -> None:
     assert rules.take(9, 9) == ([1], [])
 
 
-def test_next_step(rules: Rules) -> None:
-    prefers = rules.compile((NORMAL, None, False, NOTHING, IDLE))
-    plain = rules.compile((NORMAL, None, False, NOTHING, NOTHING))
-    for now_s, expected in [(-5.0, 500.0), (500.0, 600.0), (800.0, 940.0), (960.0, 1000.0)]:
+CHARGING_IDLE_AND_WINDOW: ConstraintRow = (1 | 8 | 256, 0.0, 60, 120, 0)
+
+
+@pytest.mark.parametrize(
+    ("soft", "life_s", "moments"),
+    [
+        (NOTHING, None, []),
+        (NOTHING, 1000.0, [1000.0]),
+        (IDLE, 1000.0, [500.0, 1000.0]),
+        (CHARGING_IDLE_AND_WINDOW, 1000.0, [500.0, 800.0, 940.0, 1000.0]),
+        (CHARGING_IDLE_AND_WINDOW, 10_000.0, [5000.0, 8000.0, 9500.0, 10_000.0]),
+        # So short that all is dropped for the nearness of the deadline, before any fraction.
+        (CHARGING_IDLE_AND_WINDOW, 100.0, [40.0, 100.0]),
+        (IDLE, None, [43_200.0]),
+    ],
+)
+def test_when_time_changes_something(
+    rules: Rules, soft: ConstraintRow, life_s: float | None, moments: list[float]
+) -> None:
+    set_id = rules.compile((NORMAL, None, False, NOTHING, soft))
+    now_s = -5.0
+    for moment_s in moments:
         rules.observe(facts(now_s))
-        assert rules.next_step_s(prefers, 0.0, 1000.0) == expected
-        assert rules.next_step_s(plain, 0.0, 1000.0) == 1000.0
-        assert rules.next_step_s(plain, 0.0, None) is None
-    rules.observe(facts(1000.0))
-    assert rules.next_step_s(prefers, 0.0, 1000.0) is None
-    rules.observe(facts(86_400.0))
-    assert rules.next_step_s(prefers, 0.0, None) is None
+        assert rules.next_step_s(set_id, 0.0, life_s) == moment_s
+        now_s = moment_s
+    rules.observe(facts(now_s))
+    assert rules.next_step_s(set_id, 0.0, life_s) is None
 
 
 def test_what_cannot_be_is_refused(rules: Rules) -> None:

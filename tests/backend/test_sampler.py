@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -330,7 +331,7 @@ class TestOwnWork:
         parents = {20: 1000, 21: 20, 22: 21, 30: 1}
         for pid, parent in parents.items():
             laptop.process(pid, parent, ticks=7, reaped_ticks=3)
-        laptop.write("proc/1000/stat", "1000 (python) S 1 1 1 0 -1 4 9 9 0 0 500 0 0 0 20 0 1 0")
+        laptop.process(1000, 1, ticks=500)
         laptop.write("proc/99/stat", "gone while it was read")
         laptop.write("proc/uptime", "1 2")
         watch = Watch(backend, laptop)
@@ -339,6 +340,7 @@ class TestOwnWork:
         laptop.cpu(busy=400, idle=0)
         for pid, parent in parents.items():
             laptop.process(pid, parent, ticks=17, reaped_ticks=8)
+        laptop.process(1000, 1, ticks=505)
         laptop.this_process(505)
         # (3 x (10 + 5) + 5) ticks in 1 s on 2 processors.
         assert watch.cpu_at(11.0).own_percent == 25.0
@@ -362,32 +364,53 @@ class TestOwnWork:
         assert watch.cpu_at(13.0).own_percent == 50.0
 
 
+@pytest.fixture
+def _eager_threads() -> Iterator[None]:
+    """Threads that take turns at nearly every step."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval_s)
+
+
+@pytest.mark.usefixtures("_eager_threads")
 def test_many_threads_share_a_sampler(backend: Backend, server: Machine) -> None:
     server.pack()
     watch = Watch(backend, server, ["/"])
-    start = threading.Barrier(8)
+    running = threading.Event()
+    running.set()
     faults: list[object] = []
 
     def work(number: int) -> None:
-        start.wait()
-        for i in range(150):
-            sample = watch.at(1.0 + i * 0.01, slow_max_age_s=0.05 * number)
-            if number == 0:
+        try:
+            for i in range(300):
+                sample = watch.at(1.0 + i * 0.01, slow_max_age_s=0.05 * number)
                 watch.sampler.set_own_work([] if i % 2 else None)
-            if (
-                sample.power is None
-                or sample.power.percent != 60.0
-                or sample.memory != Memory(8_192_000, 6_144_000, 25.0)
-                or sample.disk not in (Disk(None, None), Disk(0.0, 0.0))
-                or sample.cpu != Cpu(None, 2, None, None)
-            ):
-                faults.append(sample)
+                if (
+                    sample.power is None
+                    or sample.power.percent != 60.0
+                    or sample.memory != Memory(8_192_000, 6_144_000, 25.0)
+                    or sample.disk not in (Disk(None, None), Disk(0.0, 0.0))
+                    or sample.cpu != Cpu(None, 2, None, None)
+                ):
+                    faults.append(sample)
+        except Exception as error:
+            faults.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
+    def replace_files() -> None:
+        meminfo = (server.root / "proc/meminfo").read_bytes()
+        while running.is_set():
+            server.replace("proc/meminfo", meminfo)
+            server.replace("sys/class/power_supply/BAT0/energy_now", "30000000\n")
+
+    replacing = threading.Thread(target=replace_files)
+    sampling = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in (replacing, *sampling):
         thread.start()
-    for thread in threads:
+    for thread in sampling:
         thread.join()
+    running.clear()
+    replacing.join()
     assert faults == []
     assert not any(source.status == "failing" for source in watch.sources().values())
 

@@ -49,9 +49,9 @@ RUN_WRONGLY = [
 ]
 EXAMPLE = "write it after --, as in deferpower run --charging -- tar"
 WRONG = [
-    ([], "no command", "write one of run, status, doctor, or --help"),
-    (["rnu"], "unknown command 'rnu'", "write one of run, status, doctor"),
-    (["--chargin"], "unknown option '--chargin'", "write one of run, status, doctor"),
+    ([], "no command", "write one of run, status"),
+    (["rnu"], "unknown command 'rnu'", "write one of run, status"),
+    (["--chargin"], "unknown option '--chargin'", "write one of run, status"),
     *((["run", *words, "--", "true"], what, how) for words, what, how in RUN_WRONGLY),
     (["run"], "no command to run", EXAMPLE),
     (["run", "--charging"], "no command to run", EXAMPLE),
@@ -121,11 +121,12 @@ def test_every_command_and_option_has_help(
     assert cli.main([command, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "examples:\n  " in shown
-    assert max(map(len, shown.splitlines())) <= 100
+    assert max(map(len, shown.splitlines())) <= 80
     parser = importlib.import_module(f"deferpower.cli.{command}").parser()
     for action in parser._actions:
-        assert action.help, action.option_strings
-        assert action.option_strings[-1] in shown
+        name = action.option_strings[-1] if action.option_strings else action.metavar
+        assert action.help, name
+        assert name in shown
 
 
 @pytest.mark.parametrize("words", [["--version"], ["-V"]])

@@ -11,9 +11,9 @@ from deferpower.policy import Policy
 from deferpower.task import Task
 
 _EPILOG = """\
-The answer names the class of the task and the rule that gave it, every condition that is not met,
-and how hard to work on it now (the processing profile). Two looks at the machine, 0.3 s apart,
-tell its load.
+The answer names the class of the task and the rule that gave it, every
+condition that is not met, and how hard to work on it now (the processing
+profile). Two looks at the machine, 0.3 s apart, tell its load.
 
 examples:
   deferpower decide --type sync

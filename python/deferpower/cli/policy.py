@@ -11,8 +11,9 @@ from deferpower.errors import ConfigError
 from deferpower.policy import Policy
 
 _EPILOG = """\
-Without --policy it is deferpower.toml in the working directory, else deferpower/deferpower.toml in
-the user's configuration directory, else the defaults alone. What is printed is such a file itself.
+Without --policy it is deferpower.toml in the working directory, else
+deferpower/deferpower.toml in the user's configuration directory, else the
+defaults alone. What is printed is such a file itself.
 
 examples:
   deferpower policy show

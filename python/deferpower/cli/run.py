@@ -17,37 +17,41 @@ from deferpower.task import Task, TaskClass
 
 _USAGE = "deferpower run [CONDITION...] [OPTION...] -- COMMAND [ARG...]"
 _EPILOG = """\
-The command runs once, when all conditions hold. When one falls away it is frozen (SIGSTOP to
-its process group) and goes on when they hold again. Without conditions it is a background task:
-it runs on external power, or on battery above 50 % or while the machine is idle, and never at
-20 % or below, or while memory, processor or disk are short.
+The command runs once, when all conditions hold. When one falls away it is
+frozen (SIGSTOP to its process group) and goes on when they hold again. Without
+conditions it is a background task: it runs on external power, on battery above
+50 percent, or while the machine is idle; it does not start while memory,
+processor or disk are short, nor run on battery at 20 percent or below.
 
-While it runs the command has the terminal and the standard streams to itself. While it waits,
-one line on standard error says for what. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to
-the command, a frozen one included; while nothing runs yet they end deferpower. Nothing of the
-command is left when deferpower dies, be it by SIGKILL.
+While it runs, the command has the terminal and the standard streams to itself.
+While it waits, one line on standard error says for what. SIGINT, SIGTERM,
+SIGHUP and SIGQUIT are passed on to the command, a frozen one included; while
+nothing runs yet they end deferpower. Nothing of the command is left running
+when deferpower dies, be it by SIGKILL.
 
 exit status:
-  that of the command; 128+n if signal n killed it; 124 after --timeout; 126 if it cannot be
-  executed; 127 if it is not found; 130 or 143 if interrupted or ended while waiting; 2 for a
-  wrong command line
+  that of the command; 128+n if signal n killed it; 124 after --timeout; 126 if
+  it cannot be executed; 127 if it is not found; 128+n if signal n ended
+  deferpower while it waited; 2 for a wrong command line
 
 events of --json:
-  every line is an object with "event" and "wall_s" (seconds since the epoch), and
-  waiting    pid (null before the start), verdict, reasons; again whenever the reasons change
-  started    pid, waited_s, verdict, reasons
-  paused     pid, verdict, reasons
-  resumed    pid, paused_s, verdict, reasons (neither if only to receive a signal)
-  timed_out  pid, ran_s
-  exited     exit_code, signal (its name, or null), ran_s, paused_s
-  cancelled  exit_code, signal: ended while waiting
-  note       text
-  verdict is execute_now, defer_to_background or defer_to_charging; a reason has code, wanted,
-  seen and sentence
+  every line is an object with "event", "wall_s" (seconds since the epoch) and
+    waiting    pid (null before the start), verdict, reasons; again whenever
+               the reasons change
+    started    pid, waited_s, verdict, reasons
+    paused     pid, verdict, reasons
+    resumed    pid, paused_s, verdict, reasons (the last two not if it goes on
+               only to receive a signal)
+    timed_out  pid, ran_s
+    exited     exit_code, signal (its name, or null), ran_s, paused_s
+    cancelled  exit_code, signal: ended while waiting
+    note       text
+  verdict is execute_now, defer_to_background or defer_to_charging; a reason
+  has code, wanted, seen and sentence
 
 examples:
   deferpower run --charging -- tar czf docs.tgz docs
-  deferpower run --idle --window 22:00-06:00 --deadline 12h -- restic backup ~/docs
+  deferpower run --idle --window 22:00-06:00 --deadline 12h -- restic backup ~
   deferpower run --battery-above 60 --timeout 1h30m -- make -j8
   deferpower run --charging --dry-run -- true"""
 

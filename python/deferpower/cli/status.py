@@ -18,10 +18,11 @@ Row = tuple[str, str, str]
 """Part, figure and value; the part is empty where it is that of the row above."""
 
 _EPILOG = f"""\
-Loads and rates are measured over {FIRST_LOOK_S} s, which is how long this takes; with --watch over
-the time between two readings. "unknown" is what this machine does not say, "absent" a part that it
-does not have. --json prints the whole reading with the names of deferpower.types.Reading, null for
-what is unknown; with --watch, one line each.
+Loads and rates are measured over {FIRST_LOOK_S} s, which is how long this takes;
+with --watch over the time between two readings. "unknown" is what this machine
+does not say, "absent" a part that it does not have. --json prints the whole
+reading with the names of deferpower.types.Reading, null for what is unknown;
+with --watch, one line each.
 
 examples:
   deferpower status

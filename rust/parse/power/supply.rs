@@ -84,6 +84,7 @@ enum Type {
     Battery,
     Ups,
     Adapter,
+    Usb,
     Other,
 }
 
@@ -140,12 +141,14 @@ impl Supply {
     ///
     /// No more than these: a controller may be slow, a peripheral's radio slower.
     pub fn attributes_beside(&self) -> &'static [Attribute] {
+        const ADAPTER: [Attribute; 1] = [Attribute::Online];
+        const USB: [Attribute; 2] = [Attribute::Online, Attribute::Status];
         let [_, _, beside @ .., _] = &Attribute::ALL;
-        let (adapter_only, pack_only) = (&beside[beside.len() - 1..], &beside[..beside.len() - 1]);
         match self.kind {
             _ if self.is_peripheral => &[],
-            Type::Battery | Type::Ups => pack_only,
-            Type::Adapter => adapter_only,
+            Type::Battery | Type::Ups => &beside[..beside.len() - 1],
+            Type::Adapter => &ADAPTER,
+            Type::Usb => &USB,
             Type::Unsaid => beside,
             Type::Other => &[],
         }
@@ -158,7 +161,7 @@ impl Supply {
             _ if self.is_peripheral => return Role::Peripheral,
             Type::Battery => Role::Pack,
             Type::Ups => Role::Ups,
-            Type::Adapter => Role::Adapter,
+            Type::Adapter | Type::Usb => Role::Adapter,
             Type::Unsaid
                 if [Capacity, EnergyNow, ChargeNow, Status]
                     .iter()
@@ -180,9 +183,15 @@ impl Supply {
         self.number(Attribute::Online).map(|online| online > 0)
     }
 
+    /// Whether it is an adapter that a USB-C port may stand behind.
+    pub fn may_have_port(&self) -> bool {
+        self.kind == Type::Usb
+    }
+
     /// Whether its USB-C port feeds what hangs on it: a phone, not a charger.
     pub fn port_is_source(&self) -> bool {
-        self.ports == (true, false)
+        self.may_have_port()
+            && (self.ports == (true, false) || self.state == PowerState::Discharging)
     }
 
     /// What `status` says.
@@ -208,14 +217,13 @@ fn kind(text: &[u8]) -> Type {
         Type::Battery
     } else if is("ups") {
         Type::Ups
-    } else if is("mains")
-        || is("wireless")
-        || is("brickid")
-        || text
-            .get(..3)
-            .is_some_and(|head| head.eq_ignore_ascii_case(b"usb"))
-    {
+    } else if is("mains") || is("wireless") || is("brickid") {
         Type::Adapter
+    } else if text
+        .get(..3)
+        .is_some_and(|head| head.eq_ignore_ascii_case(b"usb"))
+    {
+        Type::Usb
     } else {
         Type::Other
     }

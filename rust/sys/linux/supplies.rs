@@ -158,7 +158,10 @@ impl HeldSupply {
                 break;
             }
         }
-        if supply.role() == Role::Adapter && supply.says_online() == Some(true) {
+        if supply.may_have_port()
+            && supply.role() == Role::Adapter
+            && supply.says_online() == Some(true)
+        {
             let mut judge = |role: &[u8]| supply.set(Attribute::PowerRole, role);
             if self
                 .ports

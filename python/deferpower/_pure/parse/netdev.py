@@ -28,6 +28,13 @@ _CARRIED = (
     b"cni",
     b"cali",
     b"macvtap",
+    b"br0",
+    b"vmbr",
+    b"lxcbr",
+    b"lxdbr",
+    b"podman",
+    b"vnet",
+    b"tailscale",
 )
 
 

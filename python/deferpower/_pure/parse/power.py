@@ -29,6 +29,7 @@ _PACK = (
     "time_to_empty_now",
 )
 _ADAPTER = ("online",)
+_USB = ("online", "status")
 _FIGURES = ("capacity", "energy_now", "charge_now", "status")
 
 _STATES: dict[bytes, PowerState] = {
@@ -103,7 +104,7 @@ def attributes_beside(head: Supply) -> tuple[str, ...]:
         return ()
     kind = _kind_of_type(head)
     if kind == "adapter":
-        return _ADAPTER
+        return _USB if may_have_port(head) else _ADAPTER
     if kind == "other":
         return ()
     return _PACK + _ADAPTER if kind is None else _PACK
@@ -112,6 +113,11 @@ def attributes_beside(head: Supply) -> tuple[str, ...]:
 def is_empty_bay(supply: Supply) -> bool:
     """Whether a bay says that nothing is in it; it keeps the figures of the pack that was."""
     return _number(supply, "present") == 0
+
+
+def may_have_port(adapter: Supply) -> bool:
+    """Whether it is an adapter that a USB-C port may stand behind."""
+    return _text(adapter, "type").startswith(b"usb")
 
 
 def is_online(adapter: Supply) -> bool:
@@ -176,15 +182,23 @@ def _plugged(packs: list[Pack], on_ups: bool, adapters: list[Supply]) -> bool | 
 def _is_source(adapter: Supply) -> bool:
     """Whether the adapter's port feeds what hangs on it: a phone, not a charger."""
     role = adapter.get("power_role", b"")
-    return b"[source]" in role and b"[sink]" not in role
+    says_source = b"[source]" in role and b"[sink]" not in role
+    says_source = says_source or _text(adapter, "status") == b"discharging"
+    return says_source and may_have_port(adapter)
 
 
 def _pack(supply: Supply) -> Pack:
     state = _STATES.get(_text(supply, "status"), "unknown")
     volts = _volts(supply)
-    energy_wh = _energy_wh(supply, "energy_now", "charge_now", volts)
-    energy_full_wh = _energy_wh(supply, "energy_full", "charge_full", volts)
-    percent, by_capacity = _percent(_ratio(supply), _number(supply, "capacity"))
+    ratio = _ratio(supply, "energy_now", "energy_full")
+    by_charge = False
+    if ratio is None:
+        # A whole pair of charge figures goes before an energy figure that stands alone.
+        ratio = _ratio(supply, "charge_now", "charge_full")
+        by_charge = ratio is not None
+    energy_wh = _energy_wh(supply, "energy_now", "charge_now", volts, by_charge)
+    energy_full_wh = _energy_wh(supply, "energy_full", "charge_full", volts, by_charge)
+    percent, by_capacity = _percent(ratio, _number(supply, "capacity"))
     return Pack(
         state,
         percent,
@@ -203,9 +217,11 @@ def _volts(supply: Supply) -> float | None:
     return None
 
 
-def _energy_wh(supply: Supply, energy: str, charge: str, volts: float | None) -> float | None:
+def _energy_wh(
+    supply: Supply, energy: str, charge: str, volts: float | None, by_charge: bool
+) -> float | None:
     microwatt_hours = _number(supply, energy)
-    if microwatt_hours is not None:
+    if microwatt_hours is not None and not by_charge:
         return microwatt_hours * _MICRO
     microamp_hours = _number(supply, charge)
     if microamp_hours is None or volts is None:
@@ -213,11 +229,10 @@ def _energy_wh(supply: Supply, energy: str, charge: str, volts: float | None) ->
     return microamp_hours * _MICRO * volts
 
 
-def _ratio(supply: Supply) -> float | None:
-    for now_name, full_name in (("energy_now", "energy_full"), ("charge_now", "charge_full")):
-        now, full = _number(supply, now_name), _number(supply, full_name)
-        if now is not None and full is not None and now >= 0 and full > 0:
-            return 100.0 * now / full
+def _ratio(supply: Supply, now_name: str, full_name: str) -> float | None:
+    now, full = _number(supply, now_name), _number(supply, full_name)
+    if now is not None and full is not None and now >= 0 and full > 0:
+        return 100.0 * now / full
     return None
 
 

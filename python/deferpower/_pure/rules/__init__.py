@@ -40,7 +40,7 @@ class _Compiled(NamedTuple):
     hard: Asked
     soft: Asked
     is_settled: bool
-    prefers: bool
+    preferred: int
 
 
 class Rules:
@@ -74,15 +74,16 @@ class Rules:
             raise ConfigError("requirement: no such class or verdict")
         constraints.check(hard)
         constraints.check(soft)
+        soft_asked = self._asked(soft)
         self._compiled.append(
             _Compiled(
                 task_class,
                 forced,
                 expires,
                 self._asked(hard),
-                self._asked(soft),
+                soft_asked,
                 bool(hard[0] & constraints.POWER),
-                bool(soft[0]),
+                soft_asked.dropping_steps(),
             )
         )
         self._ids[requirement] = len(self._compiled) - 1
@@ -101,7 +102,9 @@ class Rules:
     ) -> OutcomeRow:
         compiled = self._checked(set_id, created_s, life_s)
         self._check_observed()
-        step = relaxation.step(self._relaxation, created_s, life_s, self._machine.wall_s)
+        step = relaxation.step(
+            self._relaxation, compiled.preferred, created_s, life_s, self._machine.wall_s
+        )
         return self._outcome(compiled, step, running)
 
     def evaluate(self, running: bool, /) -> list[OutcomeRow]:
@@ -112,7 +115,7 @@ class Rules:
         compiled = self._checked(set_id, created_s, life_s)
         self._check_observed()
         return relaxation.next_s(
-            self._relaxation, compiled.prefers, created_s, life_s, self._machine.wall_s
+            self._relaxation, compiled.preferred, created_s, life_s, self._machine.wall_s
         )
 
     def park(self, tasks: Sequence[WaitingRow], /) -> None:
@@ -129,6 +132,7 @@ class Rules:
         start, expired = parked.choose(
             self._parked.values(),
             self._fate,
+            [compiled.preferred for compiled in self._compiled],
             self._relaxation,
             self._machine.wall_s,
             limit,

@@ -44,6 +44,13 @@ class Asked:
         self.battery_not_low = battery_not_low
         self.window = (start, end)
 
+    def dropping_steps(self) -> int:
+        """A bit for each step of relaxation at which one of these is dropped."""
+        steps = 0
+        for _, dropped_at, _ in self.entries:
+            steps |= 1 << dropped_at
+        return steps
+
     def unmet(self, machine: Machine, step: int) -> int:
         """Bits of the constraints that still count at a step of relaxation and are not met."""
         unmet = 0

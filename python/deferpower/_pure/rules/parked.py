@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from deferpower._contract import RelaxationRow, WaitingRow
 from deferpower._pure.rules.relaxation import step
@@ -14,6 +14,7 @@ WAITS, STARTS, STARTS_ALONE, EXPIRES = range(4)
 def choose(
     tasks: Iterable[WaitingRow],
     fate: Callable[[int, int], int],
+    preferred: Sequence[int],
     relaxation: RelaxationRow,
     now_s: float,
     limit: int,
@@ -26,6 +27,7 @@ def choose(
     Args:
         tasks: all that wait.
         fate: what becomes of a task with this requirement at this step of relaxation.
+        preferred: of each requirement, the steps of relaxation that drop something.
         relaxation: when soft constraints are dropped.
         now_s: time of the reading.
         limit: most tasks that may start.
@@ -35,7 +37,7 @@ def choose(
     open_tasks = []
     expired = []
     for task_id, set_id, priority, created_s, life_s in tasks:
-        key = (set_id, step(relaxation, created_s, life_s, now_s))
+        key = (set_id, step(relaxation, preferred[set_id], created_s, life_s, now_s))
         if key not in fates:
             fates[key] = fate(*key)
         if fates[key] == EXPIRES:

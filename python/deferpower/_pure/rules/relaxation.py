@@ -10,25 +10,45 @@ IDLE_DROPPED, BATTERY_DROPPED, NETWORK_DROPPED, CHARGING_DROPPED, ALL_DROPPED, D
 """Steps of relaxation; step 0 drops nothing, at the last the deadline has come."""
 
 
-def step(relaxation: RelaxationRow, created_s: float, life_s: float | None, now_s: float) -> int:
-    """How far a task has been relaxed by now."""
-    *early, all_s, before_s, end_s = _moments(relaxation, created_s, life_s)
-    if life_s is not None and now_s >= end_s:
+def step(
+    relaxation: RelaxationRow, preferred: int, created_s: float, life_s: float | None, now_s: float
+) -> int:
+    """How far a task has been relaxed by now; 0 for one that prefers nothing.
+
+    Arguments as for `next_s`.
+    """
+    if life_s is not None and now_s >= created_s + life_s:
         return DEADLINE
+    if not preferred:
+        return 0
+    *early, all_s, before_s, _ = _moments(relaxation, created_s, life_s)
     if now_s >= min(all_s, before_s):
         return ALL_DROPPED
     return sum(now_s >= moment_s for moment_s in early)
 
 
 def next_s(
-    relaxation: RelaxationRow, prefers: bool, created_s: float, life_s: float | None, now_s: float
+    relaxation: RelaxationRow, preferred: int, created_s: float, life_s: float | None, now_s: float
 ) -> float | None:
-    """The first moment after now at which the step of a task changes.
+    """The next moment at which something is dropped that counts so far, or the deadline comes.
 
-    Of a task that prefers nothing, its deadline. ``None`` when no such moment is left.
+    Args:
+        relaxation: when soft constraints are dropped.
+        preferred: a bit for each step at which something is dropped that the task prefers.
+        created_s: when it was asked for.
+        life_s: seconds from then to its deadline.
+        now_s: the moment after which to look.
+
+    Returns:
+        The moment; ``None`` when none is left.
     """
-    *relaxing, end_s = _moments(relaxation, created_s, life_s)
-    moments = relaxing if prefers else []
+    *early, all_s, before_s, end_s = _moments(relaxation, created_s, life_s)
+    all_s = min(all_s, before_s)
+    moments = [
+        min(moment_s, all_s)
+        for step, moment_s in enumerate([*early, all_s], start=1)
+        if preferred >> step & 1
+    ]
     if life_s is not None:
         moments.append(end_s)
     return min((moment_s for moment_s in moments if moment_s > now_s), default=None)

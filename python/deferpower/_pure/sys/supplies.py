@@ -18,6 +18,7 @@ from deferpower._pure.parse.power import (
     is_empty_bay,
     is_online,
     kind,
+    may_have_port,
 )
 from deferpower._pure.sys.held import ATTRIBUTE_BYTES, HeldFile
 
@@ -108,7 +109,7 @@ class Supplies:
             self._ask(directory, attribute, supply, unreadable)
             if attribute == "present" and "type" in supply and is_empty_bay(supply):
                 break
-        if kind(supply) == "adapter" and is_online(supply):
+        if kind(supply) == "adapter" and may_have_port(supply) and is_online(supply):
             role = self._power_role(name, directory)
             if role is not None:
                 supply["power_role"] = role
