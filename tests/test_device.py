@@ -99,6 +99,20 @@ def test_the_parts_of_a_reading(backend_name: str, laptop: Path, clock: Clock) -
     assert second.network == Network(500.0, 1500.0)
 
 
+def test_a_relative_root_stays_where_it_was(
+    backend_name: str, laptop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(laptop.parent)
+    device = Device(root=laptop.name, backend=backend_name)
+    before = device.read(max_age_s=0)
+    monkeypatch.chdir("/")
+    write(laptop, "sys/class/power_supply/BAT1/type", "Battery\n")
+    after = device.read(max_age_s=0)
+    assert before.power is not None
+    assert after.power is not None
+    assert (before.power.battery_count, after.power.battery_count) == (1, 2)
+
+
 def test_a_young_reading_is_given_again(backend_name: str, laptop: Path, clock: Clock) -> None:
     device = Device(root=laptop, backend=backend_name, clock=clock)
     assert device.latest is None
@@ -152,7 +166,9 @@ def test_idle_rules_are_checked(backend_name: str) -> None:
 def test_idle_comes_after_the_dwell_and_ends_with_load(
     backend_name: str, laptop: Path, clock: Clock
 ) -> None:
-    device = Device(root=laptop, backend=backend_name, clock=clock, idle_rules=IdleRules(dwell_s=20))
+    device = Device(
+        root=laptop, backend=backend_name, clock=clock, idle_rules=IdleRules(dwell_s=20)
+    )
     idle: list[tuple[float | None, float | None]] = []
     ticks = 100
     for busy_ticks in (0, 50, 50, 50, 900):

@@ -30,9 +30,10 @@ BATTERY_MOUNT = 'mount --bind "$0" /sys/class/power_supply && exec "$@"'
 class Row(NamedTuple):
     """One line of the table; ``met`` is ``None`` where there is no target."""
 
+    where: str
     what: str
     figure: str
-    ratio: str = ""
+    beside: str = ""
     target: str = ""
     met: bool | None = None
 
@@ -66,15 +67,16 @@ def measure_python(scenario: Scenario) -> list[Row]:
         where = f"{scenario.name}, {heat}"
         psutil = times["psutil"]
         rows += [
-            against(f"full reading from Python, {where}", times["native"], "psutil", psutil, 12),
-            against(f"the same, power not read again, {where}", times["steady"], "psutil", psutil),
-            against(f"full reading, pure backend, {where}", times["pure"], "psutil", psutil),
-            against(f"os.pread of its files, {where}", times["bare"], "psutil", psutil),
+            faster(where, "Python: full reading", times["native"], "psutil", psutil, 12),
+            faster(where, "Python: load only", times["steady"], "psutil", psutil),
+            faster(where, "Python: full reading, pure backend", times["pure"], "psutil", psutil),
+            faster(where, "Python: bare os.pread of the files", times["bare"], "psutil", psutil),
         ]
     if not scenario.prefix:
+        latest, read = seen["cached"]["latest"], seen["cached"]["read"]
         rows += [
-            limit("latest reading: device.latest", seen["cached"]["latest"], 0.3e-6),
-            limit("latest reading: read(max_age_s=60)", seen["cached"]["read"], 0.3e-6),
+            limit(scenario.name, "Python: device.latest", latest, 0.3e-6),
+            limit(scenario.name, "Python: read() of one young enough", read, 0.3e-6),
         ]
     return rows
 
@@ -86,13 +88,20 @@ def measure_rust(scenario: Scenario, binary: str) -> list[Row]:
     for heat in ("hot", "cold"):
         times = {name: nanoseconds * 1e-9 for name, nanoseconds in seen[heat].items()}
         where = f"{scenario.name}, {heat}"
-        full, load = times["deferpower"], times["deferpower_load"]
+        full, calls, load = times["deferpower"], times["bare_calls"], times["deferpower_load"]
+        files, load_files = seen["files"], seen["load_files"]
         rows += [
-            beside_bare(f"full reading in Rust, {where}", full, times["bare"], seen["files"]),
-            beside_bare(
-                f"load only in Rust, {where}", load, times["bare_load"], seen["load_files"]
+            over(where, "Rust: full reading", full, f"pread of {files} files", times["bare"], 1.3),
+            over(where, "Rust: full reading", full, "its system calls alone", calls),
+            over(
+                where,
+                "Rust: load only",
+                load,
+                f"pread of {load_files} files",
+                times["bare_load"],
+                1.3,
             ),
-            against(f"full reading in Rust, {where}", full, "sysinfo", times["sysinfo"], 12),
+            faster(where, "Rust: full reading", full, "sysinfo", times["sysinfo"], 12),
         ]
     return rows
 
@@ -125,12 +134,12 @@ def measure_starts() -> list[Row]:
         for name, command in commands.items():
             times[name].append(processor_time(command))
     median = {name: statistics.median(values) for name, values in times.items()}
-    bare = median["bare"]
+    bare, where = median["bare"], "start"
     return [
-        Row("python -c pass", duration(bare)),
-        limit("import deferpower, above bare Python", median["import"] - bare, 20e-3),
-        Row("a Device ready to read, above bare Python", duration(median["device"] - bare)),
-        limit("deferpower --help, in all", median["help"], 80e-3),
+        Row(where, "python -c pass", duration(bare)),
+        limit(where, "import deferpower, above bare Python", median["import"] - bare, 20e-3),
+        Row(where, "a Device, above bare Python", duration(median["device"] - bare)),
+        limit(where, "deferpower --help, in all", median["help"], 80e-3),
     ]
 
 
@@ -144,22 +153,26 @@ def processor_time(command: list[str]) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def against(what: str, seconds: float, peer: str, peers: float, target: float | None = None) -> Row:
+def faster(
+    where: str, what: str, seconds: float, peer: str, peers: float, target: float | None = None
+) -> Row:
+    """How many times as fast as a peer."""
     ratio = peers / seconds
-    words = f"{ratio:.1f}x as fast as {peer} ({duration(peers)})"
-    if target is None:
-        return Row(what, duration(seconds), words)
-    return Row(what, duration(seconds), words, f"{target:g}x", ratio >= target)
+    row = Row(where, what, duration(seconds), f"{ratio:.1f}x as fast as {peer}, {duration(peers)}")
+    return row if target is None else row._replace(target=f"{target:g}x", met=ratio >= target)
 
 
-def beside_bare(what: str, seconds: float, bare: float, files: int) -> Row:
-    ratio = seconds / bare
-    words = f"{ratio:.2f}x the time of a bare pread of its {files} files ({duration(bare)})"
-    return Row(what, duration(seconds), words, "1.3x", ratio <= 1.3)
+def over(
+    where: str, what: str, seconds: float, floor: str, floors: float, target: float | None = None
+) -> Row:
+    """How many times the time of what it cannot do without."""
+    ratio = seconds / floors
+    row = Row(where, what, duration(seconds), f"{ratio:.2f}x {floor}, {duration(floors)}")
+    return row if target is None else row._replace(target=f"{target:g}x", met=ratio <= target)
 
 
-def limit(what: str, seconds: float, most: float) -> Row:
-    return Row(what, duration(seconds), "", f"under {duration(most)}", seconds < most)
+def limit(where: str, what: str, seconds: float, most: float) -> Row:
+    return Row(where, what, duration(seconds), "", f"< {duration(most)}", seconds < most)
 
 
 def duration(seconds: float) -> str:
@@ -184,9 +197,9 @@ def machine() -> str:
 
 def print_table(rows: Sequence[Row]) -> None:
     marks = {True: "yes", False: "NO", None: ""}
-    lines = [("what", "figure", "beside", "target", "met")]
-    lines += [(row.what, row.figure, row.ratio, row.target, marks[row.met]) for row in rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    lines = [("where", "what", "figure", "beside", "target", "met")]
+    lines += [(*row[:-1], marks[row.met]) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(cells).rstrip())

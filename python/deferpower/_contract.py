@@ -80,7 +80,8 @@ class Sampler(Protocol):
         """Read the machine.
 
         Processor, memory, disk and network are read at each call. Power and storage are slow to
-        read on some machines; they are read again once older than ``slow_max_age_s``.
+        read on some machines; they are read again once older than ``slow_max_age_s``. That is
+        also when files that were absent are looked for again.
 
         An absent or failing sensor is ``None`` in the row, never an exception.
 

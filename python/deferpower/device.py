@@ -64,13 +64,14 @@ class Device:
         """
         module, self.backend_reason = _backend.choose(backend)
         self.backend_name: BackendName = module.NAME
-        self.root = (
-            os.fspath(root) if root is not None else os.environ.get("DEFERPOWER_ROOT") or "/"
-        )
-        if not os.path.isdir(self.root):  # noqa: PTH112 (pathlib is a slow import)
-            origin = "root" if root is not None else "DEFERPOWER_ROOT"
+        origin, given = "root", root
+        if given is None:
+            origin, given = "DEFERPOWER_ROOT", os.environ.get("DEFERPOWER_ROOT") or "/"
+        # Absolute, so that a program that changes its directory goes on reading the same machine.
+        self.root = os.path.abspath(given)  # noqa: PTH100 (pathlib is a slow import)
+        if not os.path.isdir(self.root):  # noqa: PTH112
             raise ConfigError(
-                f"{origin}: {self.root!r} is no directory; name one that holds proc and sys"
+                f"{origin}: {os.fspath(given)!r} is no directory; name one that holds proc and sys"
             )
         for name, value in zip(idle_rules._fields, idle_rules, strict=True):
             if not value >= 0:

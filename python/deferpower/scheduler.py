@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,8 +30,6 @@ from deferpower.reasons import (
 from deferpower.task import Decision, Task, TaskClass, Verdict
 from deferpower.thresholds import Thresholds
 from deferpower.types import Reading
-
-_log = logging.getLogger(__name__)
 
 Predicate = Callable[[Reading], bool]
 
@@ -325,7 +322,11 @@ def _holds(name: str, predicate: Predicate, reading: Reading) -> bool:
     try:
         return bool(predicate(reading))
     except Exception:
-        _log.exception("condition %r failed; it is taken as not holding", name)
+        import logging  # costs milliseconds, and is hardly ever needed
+
+        logging.getLogger(__name__).exception(
+            "condition %r failed; it is taken as not holding", name
+        )
         return False
 
 

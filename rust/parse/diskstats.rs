@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(counted(&["nvme0n1p1", "nvme0n1"]), ["nvme0n1"]);
         assert_eq!(counted(&["nvme0n1", "nvme0n12"]), ["nvme0n1", "nvme0n12"]);
         assert_eq!(counted(&["sdap", "sdap1"]), ["sdap"]);
+        assert_eq!(counted(&["sda", "sdap1"]), ["sda", "sdap1"]);
         assert_eq!(
             counted(&["loop", "ramdisk", "dm-x", "mdx"]),
             ["loop", "ramdisk", "dm-x", "mdx"]

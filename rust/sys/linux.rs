@@ -131,17 +131,24 @@ impl Machine for Linux {
     }
 
     fn own_s(&mut self, pids: &[u32]) -> Option<f64> {
-        if self.ground == Ground::Kernel {
-            let trees = self.ticks_of_trees(pids, u64::from(std::process::id()));
-            return Some(used_s()? + trees as f64 / clock_ticks_per_second() as f64);
+        let ground = self.ground;
+        if ground == Ground::Kernel {
+            let own_s = used_s()?;
+            if pids.is_empty() {
+                return Some(own_s);
+            }
+            let own_pid = u64::from(std::process::id());
+            let trees = self
+                .processes
+                .ticks_of_trees(pids, own_pid, ground, &mut self.buffer);
+            return Some(own_s + trees as f64 / clock_ticks_per_second() as f64);
         }
-        let text = self
-            .own_stat
-            .read(CWD, self.ground, &mut self.buffer)
-            .ok()?;
+        let text = self.own_stat.read(CWD, ground, &mut self.buffer).ok()?;
         let own = parse_process_stat(text).ok()?;
-        let ticks = u128::from(own.ticks) + self.ticks_of_trees(pids, own.pid);
-        Some(ticks as f64 / RECORDED_TICKS_PER_S)
+        let trees = self
+            .processes
+            .ticks_of_trees(pids, own.pid, ground, &mut self.buffer);
+        Some((u128::from(own.ticks) + trees) as f64 / RECORDED_TICKS_PER_S)
     }
 
     fn disk(&mut self, disks: &mut Traffic) {
@@ -189,17 +196,6 @@ impl Machine for Linux {
 
     fn sources(&self) -> Vec<Source> {
         sources::of(self)
-    }
-}
-
-impl Linux {
-    /// Ticks of the process trees under `pids`, this process left out; its own are counted apart.
-    fn ticks_of_trees(&mut self, pids: &[u32], own_pid: u64) -> u128 {
-        if pids.is_empty() {
-            return 0;
-        }
-        self.processes
-            .ticks_of_trees(pids, own_pid, self.ground, &mut self.buffer)
     }
 }
 

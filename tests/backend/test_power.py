@@ -189,6 +189,26 @@ def test_a_port_that_feeds_a_phone_is_no_charger(
     assert power(backend, pack("Full"), usb(1, role)).plugged is plugged, "an offline one is listed"
 
 
+@pytest.mark.parametrize(
+    ("adapter", "plugged"),
+    [
+        (supply(type="USB", online=1, status="Discharging"), False),
+        (supply(type="usb_pd", online=1, status="DISCHARGING\0"), False),
+        (supply(type="USB", online=1, status="Discharging", power_role="source [sink]"), False),
+        (supply(type="USB", online=1, status="Charging"), True),
+        (supply(type="Mains", online=1, status="Discharging"), True),
+        # A charger with a plug of its own is not judged by the ports beside it.
+        (supply(type="Mains", online=1, power_role="[source] sink"), True),
+        (supply(type="Wireless", online=1, power_role="[source]"), True),
+        (supply(online=1, power_role="[source]"), True),
+    ],
+)
+def test_only_a_usb_supply_can_be_a_source(
+    backend: Backend, adapter: Supply, plugged: bool
+) -> None:
+    assert power(backend, pack("Discharging"), adapter).plugged is plugged
+
+
 # Figures of one pack
 
 

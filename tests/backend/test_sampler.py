@@ -302,7 +302,7 @@ class TestOwnWork:
     def test_it_covers_the_same_time_as_the_load(self, backend: Backend, laptop: Machine) -> None:
         watch = Watch(backend, laptop)
         watch.at(10.0)
-        laptop.this_process(525)
+        laptop.this_process(540)
         assert watch.cpu_at(10.5) == Cpu(None, 2, None, None), "no tick passed"
         laptop.this_process(550)
         laptop.cpu(busy=150, idle=50)

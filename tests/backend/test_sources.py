@@ -83,6 +83,7 @@ def test_a_name_that_is_no_text(backend: Backend, machine: Machine) -> None:
         ({"type": "Mains", "online": ""}, "adapter, does not say whether it is online"),
         ({"type": "USB"}, "adapter, does not say whether it is online"),
         ({"online": 1}, "adapter, online"),
+        ({"type": "USB", "online": 1, "status": "Discharging"}, "adapter, USB-C port is a source"),
         ({"type": "Unknown", "online": 1}, "of another kind, not counted"),
         ({"voltage_now": 1}, "of another kind, not counted"),
     ],

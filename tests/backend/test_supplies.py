@@ -170,6 +170,17 @@ class TestPorts:
         laptop.write(f"{TYPEC}/port1/power_role", "source [sink]")
         assert self.plugged(backend, laptop) is True
 
+    def test_none_where_the_charger_has_a_plug_of_its_own(
+        self, backend: Backend, laptop: Machine
+    ) -> None:
+        laptop.supply("AC", type="Mains", online=1)
+        laptop.write(f"{TYPEC}/port0/power_role", "[source] sink")
+        assert self.plugged(backend, laptop) is True
+
+    def test_the_supply_itself_says_that_it_feeds(self, backend: Backend, laptop: Machine) -> None:
+        laptop.supply("usb", type="USB", online=1, status="Discharging")
+        assert self.plugged(backend, laptop) is False
+
     def test_none_below_its_own_directory(self, backend: Backend, laptop: Machine) -> None:
         laptop.supply("usb", type="USB", online=1)
         laptop.write(f"{SUPPLIES}/usb/device/typec/notes", "")

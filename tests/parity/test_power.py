@@ -70,7 +70,7 @@ packs = st.fixed_dictionaries(
 )
 adapters = st.fixed_dictionaries(
     {"type": text("Mains", "USB"), "online": text("0", "1")},
-    optional={"power_role": text(*ROLES)},
+    optional={"power_role": text(*ROLES), "status": statuses},
 )
 
 

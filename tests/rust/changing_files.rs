@@ -400,7 +400,7 @@ fn what_each_supply_is_told() {
         (
             "wireless",
             &[("type", "Wireless"), ("online", "1")],
-            "adapter, USB-C port is a source",
+            "adapter, online",
         ),
     ];
     for (name, attributes, _) in supplies {

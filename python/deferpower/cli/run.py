@@ -27,7 +27,8 @@ While it runs, the command has the terminal and the standard streams to itself.
 While it waits, one line on standard error says for what. SIGINT, SIGTERM,
 SIGHUP and SIGQUIT are passed on to the command, a frozen one included; while
 nothing runs yet they end deferpower. Nothing of the command is left running
-when deferpower dies, be it by SIGKILL.
+when deferpower dies, be it by SIGKILL, but what runs as another user (sudo),
+which can neither be paused nor ended from here.
 
 exit status:
   that of the command; 128+n if signal n killed it; 124 after --timeout; 126 if

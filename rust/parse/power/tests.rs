@@ -90,7 +90,7 @@ fn plugged_by_adapters_and_packs() {
     let held = "type=Battery,status=Not charging";
     let unknown = "type=Battery,status=Unknown";
     let (off, on) = ("type=Mains,online=0", "type=Mains,online=1");
-    let cases: [(&[&str], Option<bool>); 17] = [
+    let cases: [(&[&str], Option<bool>); 19] = [
         (&[PACK, on], Some(true)),
         (&[PACK, "type=Mains,online=2"], Some(true)),
         (&[PACK, off], Some(false)),
@@ -107,6 +107,14 @@ fn plugged_by_adapters_and_packs() {
             &[
                 PACK,
                 "type=USB,online=1,power_role=[source] sink,power_role=source [sink]",
+            ],
+            Some(true),
+        ),
+        (&[PACK, "type=USB,online=1,status=Discharging"], Some(false)),
+        (
+            &[
+                PACK,
+                "type=Mains,online=1,status=Discharging,power_role=[source]",
             ],
             Some(true),
         ),
@@ -210,6 +218,21 @@ fn charge_becomes_energy_by_the_design_voltage() {
         (Some(12.0), None)
     );
     assert_eq!(energies("energy_now=0,energy_full=0"), (Some(0.0), None));
+}
+
+#[test]
+fn a_whole_pair_goes_before_a_lone_figure() {
+    let charge = "charge_now=1000000,charge_full=2000000,voltage_now=12000000";
+    let stray = pack(&format!("energy_now=7000000,{charge}"));
+    assert_eq!(
+        (stray.percent, stray.energy_wh, stray.energy_full_wh),
+        (Some(50.0), Some(12.0), Some(24.0))
+    );
+    let both = pack(&format!("energy_now=9000000,energy_full=10000000,{charge}"));
+    assert_eq!(
+        (both.percent, both.energy_wh, both.energy_full_wh),
+        (Some(90.0), Some(9.0), Some(10.0))
+    );
 }
 
 #[test]
@@ -324,6 +347,7 @@ fn only_what_is_needed_is_asked_of_a_supply() {
     assert_eq!(names("type=Battery"), pack);
     assert_eq!(names("type=UPS,scope=System"), pack);
     assert_eq!(names("type=Mains"), "online");
+    assert_eq!(names("type=USB_C"), "online status");
     assert_eq!(names("scope=System"), format!("{pack} online"));
     assert_eq!(names("type=Battery,scope=Device"), "");
     assert_eq!(names("type=Unknown"), "");

@@ -37,6 +37,9 @@ impl Processes {
         ground: Ground,
         buffer: &mut Vec<u8>,
     ) -> u128 {
+        if roots.is_empty() {
+            return 0;
+        }
         self.list(ground, buffer);
         self.is_member.clear();
         self.is_member.resize(self.processes.len(), false);
