@@ -27,9 +27,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the developer has set must not decide what the tests see."""
+    """What the developer has set, or does at the desktop, must not decide what the tests see."""
     for name in ("DEFERPOWER_BACKEND", "DEFERPOWER_ROOT"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS"):
+        monkeypatch.setenv(name, "unix:path=/nonexistent/bus")
 
 
 @pytest.fixture(params=BACKENDS)

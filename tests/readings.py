@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deferpower.types import Cpu, Disk, Memory, Network, Power, Reading, Storage
+from deferpower.types import Cpu, Disk, Memory, Network, Power, Reading, Storage, User
 
 NOON_S = 1_700_000_000.0
 """A moment since the epoch; the local time is told apart from it."""
@@ -28,6 +28,9 @@ def a_reading(
     memory: float | None = 40.0,
     storage: float | None = 50.0,
     disk: float | None = 0.0,
+    connected: bool | None = None,
+    metered: bool | None = None,
+    user: User | None = None,
     at_s: float = 0.0,
 ) -> Reading:
     """A reading at ``at_s`` seconds after `NOON_S`; the machine is busy but has room."""
@@ -40,7 +43,9 @@ def a_reading(
         cpu=Cpu(cpu, 4, None, own_cpu),
         memory=Memory(100, 60, memory),
         disk=Disk(disk, disk),
-        network=Network(0.0, 0.0),
+        network=Network(0.0, 0.0, connected, metered),
+        user=user,
+        power_saver=None,
         storage={"/": None if storage is None else Storage(storage, 1)},
         idle=quiet_since_s if idle else None,
         quiet_since_s=quiet_since_s,

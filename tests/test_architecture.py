@@ -25,7 +25,7 @@ FLOORS = (
     ("classifier", "processing", "reasons", "resources", "scheduler"),
     ("constraints", "task", "thresholds"),
     ("device",),
-    ("_backend",),
+    ("_backend", "desktop"),
     ("_native", "_pure"),
     ("_contract", "errors", "types"),
 )

@@ -17,7 +17,7 @@ from work import COLD_PAUSE_S, JUST_NOW_S, bare_pread, native_device, read_with_
 from deferpower import Device
 
 HOT_ROUNDS, HOT_CALLS = 60, 20
-COLD_ROUNDS = 20
+COLD_ROUNDS = 15
 
 
 def interleaved(

@@ -20,7 +20,7 @@ def timed(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Timer:
     if request.param == "hot":
         return lambda function: benchmark(function)
     return lambda function: benchmark.pedantic(  # type: ignore[no-untyped-call]
-        function, setup=lambda: time.sleep(COLD_PAUSE_S), rounds=15
+        function, setup=lambda: time.sleep(COLD_PAUSE_S), rounds=10
     )
 
 

@@ -41,7 +41,7 @@ fn take_turns(
 fn main() -> Outcome<()> {
     let given = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     // Without --bench this is a check that it runs at all.
-    let (hot_rounds, cold_rounds) = if given("--bench") { (201, 21) } else { (1, 1) };
+    let (hot_rounds, cold_rounds) = if given("--bench") { (201, 15) } else { (1, 1) };
     let (mut full, files) = Deferpower::open()?;
     let (mut load, _) = Deferpower::open()?;
     let load_files: Vec<_> = files

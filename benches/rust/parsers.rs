@@ -18,7 +18,9 @@ fn parser<R>(criterion: &mut Criterion, path: &str, mut parse: impl FnMut(&[u8])
         .measurement_time(Duration::from_secs(1))
         .warm_up_time(Duration::from_millis(300));
     group.throughput(Throughput::Bytes(text.len() as u64));
-    group.bench_function(path, |bencher| bencher.iter(|| parse(black_box(&text))));
+    group.bench_function(path.trim_start_matches('/'), |bencher| {
+        bencher.iter(|| parse(black_box(&text)))
+    });
     group.finish();
 }
 

@@ -11,13 +11,13 @@ use work::{Bare, COLD_PAUSE, Crates, Deferpower, Outcome};
 /// Times a call in a loop, and once every 200 ms.
 fn time(criterion: &mut Criterion, name: &str, mut call: impl FnMut()) {
     let mut hot = criterion.benchmark_group("hot");
-    hot.measurement_time(Duration::from_secs(2))
+    hot.measurement_time(Duration::from_secs(1))
         .warm_up_time(Duration::from_millis(500));
     hot.bench_function(name, |bencher| bencher.iter(&mut call));
     hot.finish();
     let mut cold: BenchmarkGroup<'_, WallTime> = criterion.benchmark_group("cold");
     cold.sampling_mode(SamplingMode::Flat).sample_size(10);
-    cold.measurement_time(Duration::from_secs(4))
+    cold.measurement_time(Duration::from_secs(2))
         .warm_up_time(COLD_PAUSE);
     cold.bench_function(name, |bencher| {
         bencher.iter_custom(|calls| {

@@ -35,7 +35,7 @@ MemoryRow: TypeAlias = tuple[int | None, int | None, float | None]
 """The fields of `types.Memory`, in order."""
 
 RateRow: TypeAlias = tuple[float | None, float | None]
-"""The fields of `types.Disk` or `types.Network`, in order."""
+"""The fields of `types.Disk`, or the first two of `types.Network`, in order."""
 
 StorageRow: TypeAlias = tuple[float, int]
 """The fields of `types.Storage`, in order."""
@@ -56,7 +56,7 @@ SourceRow: TypeAlias = tuple[str, str, str, str]
 """The fields of `types.Source`, in order."""
 
 IdleRulesRow: TypeAlias = tuple[float, float, float, float]
-"""The fields of `types.IdleRules`, in order."""
+"""The first four fields of `types.IdleRules`, in order: those that a sampler judges by."""
 
 
 class Sampler(Protocol):

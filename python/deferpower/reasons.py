@@ -137,9 +137,22 @@ def _battery_not_low(scene: Scene, _: Constraints) -> Iterator[Reason]:
 
 def _idle(scene: Scene, _: Constraints) -> Iterator[Reason]:
     reading, rules = scene.reading, scene.thresholds.idle
+    user = reading.user
+    quiet_since_s = reading.quiet_since_s
     wanted = f"quiet for {rules.dwell_s:g} s"
-    if reading.quiet_since_s is not None:
-        seen = f"quiet for {max(0.0, reading.monotonic_s - reading.quiet_since_s):.0f} s"
+    if user is not None and user.present:
+        wanted = f"no keyboard or mouse for {rules.user_idle_s:g} s"
+        if user.idle_s is None:
+            seen = f"somebody is present by {user.source}"
+            sentence = f"not idle: {seen}"
+        else:
+            seen = f"keyboard or mouse used {user.idle_s:.0f} s ago"
+            sentence = f"not idle: {seen}, needs {rules.user_idle_s:g} s"
+    elif quiet_since_s is not None:
+        since_s = quiet_since_s
+        if user is not None and user.idle_s is not None:
+            since_s = max(since_s, reading.monotonic_s - user.idle_s)
+        seen = f"quiet for {max(0.0, reading.monotonic_s - since_s):.0f} s"
         sentence = f"not idle yet: {seen} of {rules.dwell_s:g} s"
     else:
         seen = _load(scene)
@@ -169,9 +182,15 @@ def _connected(_: Scene, __: Constraints) -> Iterator[Reason]:
     yield Reason("connected", "a network", "none", "no network connection")
 
 
-def _unmetered(_: Scene, __: Constraints) -> Iterator[Reason]:
-    seen = "not known, which counts as metered"
-    sentence = "cannot tell whether the network is metered, which counts as metered"
+def _unmetered(scene: Scene, _: Constraints) -> Iterator[Reason]:
+    network = scene.reading.network
+    if network is not None and network.connected is False:
+        seen, sentence = "no network", "no network connection"
+    elif network is not None and network.metered:
+        seen, sentence = "metered", "the network is metered"
+    else:
+        seen = "not known, which counts as metered"
+        sentence = "cannot tell whether the network is metered, which counts as metered"
     yield Reason("unmetered", "an unmetered network", seen, sentence)
 
 

@@ -332,6 +332,7 @@ def _holds(name: str, predicate: Predicate, reading: Reading) -> bool:
 
 def _facts(reading: Reading, local_minute: int, custom: int) -> FactsRow:
     power, memory, fullest = reading.power, reading.memory, fullest_storage(reading)
+    network = reading.network
     return (
         (reading.monotonic_s, reading.wall_s, local_minute),
         (False, None, None) if power is None else (power.present, power.percent, power.plugged),
@@ -341,7 +342,7 @@ def _facts(reading: Reading, local_minute: int, custom: int) -> FactsRow:
             None if fullest is None else fullest[1],
         ),
         reading.idle is not None,
-        (None, None),  # no sensor tells of connections yet
+        (None, None) if network is None else (network.connected, network.metered),
         custom,
     )
 

@@ -80,10 +80,32 @@ class Disk(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Traffic of network interfaces, loopback left out, since the previous reading."""
+    """Traffic of network interfaces, loopback left out, since the previous reading; the connection.
+
+    Attributes:
+        connected: whether there is a way out of the local link; ``None`` where nothing tells.
+        metered: whether traffic costs, as told or guessed by the system.
+    """
 
     rx_bytes_per_s: float | None
     tx_bytes_per_s: float | None
+    connected: bool | None = None
+    metered: bool | None = None
+
+
+class User(NamedTuple):
+    """Whether somebody uses the machine, as its desktop tells.
+
+    Attributes:
+        idle_s: seconds since the last input; ``None`` where only presence is told.
+        present: whether somebody is there: input within ``IdleRules.user_idle_s``, or a source that
+            says so, or one that is there and fails.
+        source: the service that tells.
+    """
+
+    idle_s: float | None
+    present: bool
+    source: str
 
 
 class Storage(NamedTuple):
@@ -102,9 +124,11 @@ class Reading(NamedTuple):
     """The machine at one moment. A part is ``None`` when the machine has no such sensor.
 
     Attributes:
+        user: ``None`` where no desktop tells of one.
+        power_saver: whether the system's power-saver profile is chosen.
         storage: file systems by the path that the program named; ``None`` where it cannot be read.
         idle: since when (``monotonic_s`` time line) the device has been idle, or ``None`` while it
-            is not. Idle means: quiet for at least the dwell time.
+            is not. Idle means: quiet, and no user present, for at least the dwell time.
         quiet_since_s: since when it has been quiet, the dwell not yet counted; ``None`` while busy.
         monotonic_s: when this was read, on ``time.monotonic()``'s line.
         wall_s: when this was read, seconds since the epoch.
@@ -116,6 +140,8 @@ class Reading(NamedTuple):
     memory: Memory | None
     disk: Disk | None
     network: Network | None
+    user: User | None
+    power_saver: bool | None
     storage: Mapping[str, Storage | None]
     idle: float | None
     quiet_since_s: float | None
@@ -128,7 +154,8 @@ class Source(NamedTuple):
     """Where one sensor is read, for ``deferpower doctor``.
 
     Attributes:
-        sensor: ``power``, ``cpu``, ``pressure``, ``memory``, ``disk``, ``network`` or ``storage``.
+        sensor: ``power``, ``cpu``, ``pressure``, ``memory``, ``disk``, ``network``, ``storage``,
+            ``user`` or ``power_saver``.
         where: the file, directory or system interface.
         status: ``ok``, ``absent`` (this machine has none) or ``failing`` (it is there, but cannot
             be read).
@@ -142,9 +169,14 @@ class Source(NamedTuple):
 
 
 class IdleRules(NamedTuple):
-    """What counts as quiet, and for how long it must last to be idle."""
+    """What counts as quiet, and for how long it must last to be idle.
+
+    Attributes:
+        user_idle_s: without input for this long, where a desktop tells, nobody is there.
+    """
 
     cpu_percent: float = 10.0
     disk_bytes_per_s: float = 1024.0
     network_bytes_per_s: float = 1024.0
     dwell_s: float = 60.0
+    user_idle_s: float = 60.0

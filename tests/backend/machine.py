@@ -149,7 +149,7 @@ class Watch:
         rules: IdleRules = DEFAULT_RULES,
     ) -> None:
         root = machine if isinstance(machine, str) else str(machine.root)
-        self.sampler = backend.Sampler(root, storage_paths, rules)
+        self.sampler = backend.Sampler(root, storage_paths, rules[:4])
 
     def at(self, monotonic_s: float, slow_max_age_s: float = 0.0) -> Sample:
         """Sample at this moment of the test's own time."""
@@ -161,7 +161,7 @@ class Watch:
             cpu and Cpu._make(cpu),
             memory and Memory._make(memory),
             disk and Disk._make(disk),
-            network and Network._make(network),
+            network and Network(*network),
             storage,
             idle,
             quiet_since_s,

@@ -422,7 +422,7 @@ def test_a_root_that_is_no_directory(
     root = tmp_path / "root"
     make(root)
     with pytest.raises(ConfigError, match=r"root.*is no directory"):
-        backend.Sampler(str(root), [], IdleRules())
+        backend.Sampler(str(root), [], IdleRules()[:4])
 
 
 def test_a_root_without_anything_in_it(backend: Backend, tmp_path: Path) -> None:

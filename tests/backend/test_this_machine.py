@@ -150,6 +150,6 @@ def test_the_backend_has_its_name(backend: Backend, backend_name: str) -> None:
 
 
 def test_arguments_are_positional(backend: Backend) -> None:
-    sampler = backend.Sampler("/", [], IdleRules())
+    sampler = backend.Sampler("/", [], IdleRules()[:4])
     with pytest.raises(TypeError):
         sampler.sample(monotonic_s=1.0, slow_max_age_s=0.0)  # type: ignore[call-arg]

@@ -55,6 +55,8 @@ def test_the_table(laptop: Laptop, start: Start, backend_name: str) -> None:
         "memory available": "5.9 MiB of 7.8 MiB",
         "disk": "absent",
         "network": "absent",
+        "user": "absent",
+        "power saver": "unknown",
         "idle": "told by --watch alone: it takes a minute of quiet",
         "backend": backend_name,
     }

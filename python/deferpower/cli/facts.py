@@ -41,7 +41,7 @@ def as_fields(decision: Decision) -> dict[str, Any]:
 def reading_fields(reading: Reading) -> dict[str, Any]:
     """A reading, with the names of `deferpower.types`; an absent part is ``None``."""
     fields = reading._asdict()
-    for name in ("power", "cpu", "memory", "disk", "network"):
+    for name in ("power", "cpu", "memory", "disk", "network", "user"):
         fields[name] = None if fields[name] is None else fields[name]._asdict()
     fields["storage"] = {
         path: None if part is None else part._asdict() for path, part in reading.storage.items()

@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
         return f"unknown option {option}; " + (f"did you mean {near[0]}?" if near else see)
 
 
-def add_policy(parser: argparse.ArgumentParser) -> None:
+def add_policy(parser: argparse._ActionsContainer) -> None:
     """Add the option that names a policy file."""
     parser.add_argument(
         "--policy",

@@ -12,6 +12,7 @@ from deferpower.cli.facts import as_fields, settled_reading
 from deferpower.constraints import Constraints, Window
 from deferpower.device import Device
 from deferpower.errors import ConfigError
+from deferpower.policy import Policy
 from deferpower.scheduler import IntelligentScheduler
 from deferpower.task import Task, TaskClass
 
@@ -87,7 +88,8 @@ def parser() -> parsing.Parser:
         metavar="HH:MM-HH:MM",
         help="local time between these; may pass midnight",
     )
-    add = p.add_argument_group("how it runs").add_argument
+    group = p.add_argument_group("how it runs")
+    add = group.add_argument
     add(
         "--deadline",
         type=parsing.time_span,
@@ -110,6 +112,7 @@ def parser() -> parsing.Parser:
         metavar="S",
         help="seconds between two looks at the machine (default 5)",
     )
+    parsing.add_policy(group)
     add(
         "--dry-run",
         action="store_true",
@@ -144,8 +147,9 @@ def execute(words: list[str]) -> int:
         ),
         deadline_s=options.deadline,
     )
-    device = Device()
-    scheduler = IntelligentScheduler(device=device)
+    policy = Policy.load(options.policy)
+    device = policy.device()
+    scheduler = policy.scheduler(device)
     if options.dry_run:
         _print_decision(task, device, scheduler, as_json=options.json)
         return 0

@@ -12,7 +12,7 @@ from deferpower.cli import parsing
 from deferpower.cli.facts import FIRST_LOOK_S, reading_fields, settled_reading
 from deferpower.cli.text import ABSENT, UNKNOWN, duration, percent, rate, size, yes_no
 from deferpower.device import Device
-from deferpower.types import Cpu, Disk, Memory, Network, Power, Reading
+from deferpower.types import Cpu, Disk, Memory, Network, Power, Reading, User
 
 Row = tuple[str, str, str]
 """Part, figure and value; the part is empty where it is that of the row above."""
@@ -97,6 +97,9 @@ def table(reading: Reading, *, watching: bool) -> list[str]:
         *_memory(reading.memory),
         *_traffic("disk", ("reads", "writes"), reading.disk),
         *_traffic("network", ("receives", "sends"), reading.network),
+        *_connection(reading.network),
+        ("user", "", _user(reading.user)),
+        ("power saver", "", yes_no(reading.power_saver)),
         *_storage(reading),
         ("idle", "", _idle(reading, watching=watching)),
         ("backend", "", reading.backend),
@@ -158,6 +161,19 @@ def _traffic(part: str, figures: tuple[str, str], rates: Disk | Network | None) 
         return
     yield part, figures[0], rate(rates[0])
     yield "", figures[1], rate(rates[1])
+
+
+def _connection(network: Network | None) -> Iterator[Row]:
+    if network is not None:
+        yield "", "connected", yes_no(network.connected)
+        yield "", "metered", yes_no(network.metered)
+
+
+def _user(user: User | None) -> str:
+    if user is None:
+        return ABSENT
+    presence = "present" if user.present else "away"
+    return presence if user.idle_s is None else f"{presence}, last input {duration(user.idle_s)} ago"
 
 
 def _storage(reading: Reading) -> Iterator[Row]:
