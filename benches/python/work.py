@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,13 +57,12 @@ def open_files() -> list[Path]:
 
 def native_device() -> tuple[Device, list[Path]]:
     """A device on the native backend, and the files it holds open as seen from outside of it."""
-    before = open_files()
+    gc.collect()  # a device that nothing refers to any more would close its files in between
+    before = Counter(open_files())
     device = Device(backend="native")
     device.read(max_age_s=0)
-    held = open_files()
-    for path in before:
-        held.remove(path)
-    return device, sorted(held)
+    held = Counter(open_files()) - before
+    return device, sorted(held.elements())
 
 
 @contextmanager

@@ -134,9 +134,12 @@ class Device:
         """
         if not max_age_s >= 0:
             raise ConfigError(f"max_age_s: {max_age_s!r} is no number of at least 0")
+        latest = self._latest
+        if latest is not None and 0 <= self._clock() - latest.monotonic_s < max_age_s:
+            return latest
         with self._lock:
             now = self._clock()
-            latest = self._latest
+            latest = self._latest  # another thread may have read meanwhile
             if latest is not None and 0 <= now - latest.monotonic_s < max_age_s:
                 return latest
             slow_max_age_s = max(max_age_s, SLOW_MAX_AGE_S) if max_age_s > 0 else 0.0
@@ -206,9 +209,7 @@ class Device:
 _NO_SIGNALS = Signals()
 
 
-def _network(
-    rates: RateRow | None, connected: bool | None, metered: bool | None
-) -> Network | None:
+def _network(rates: RateRow | None, connected: bool | None, metered: bool | None) -> Network | None:
     if connected is None and metered is None:
         return None if rates is None else Network(*rates)
     received, sent = rates or (None, None)

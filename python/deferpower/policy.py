@@ -88,14 +88,14 @@ class Policy:
         except tomllib.TOMLDecodeError as error:
             raise self._complaint(f"no TOML: {error}") from None
         tables = self._tables
-        with self._naming("idle."):
+        with self._naming("idle"):
             idle = _idle_rules(tables["idle"])
-        with self._naming(""):
+        with self._naming("scheduling", "resources"):
             self.thresholds = Thresholds(**tables["scheduling"], **tables["resources"], idle=idle)
         # Made once now, so that a bad value shows when the file is read.
-        with self._naming("classifier."):
+        with self._naming("classifier"):
             self.classifier()
-        with self._naming("processing."):
+        with self._naming("processing"):
             self.processor()
 
     @classmethod
@@ -189,16 +189,17 @@ class Policy:
                 raise self._complaint(f"{path}: unknown key; known here are {names}")
 
     @contextlib.contextmanager
-    def _naming(self, prefix: str) -> Iterator[None]:
-        """Complaints of a system, with the file and the whole path of the key before them."""
+    def _naming(self, *tables: str) -> Iterator[None]:
+        """Complaints about values of these tables, with the file and the key's whole path."""
         try:
             yield
         except ConfigError as error:
             message = str(error).removeprefix("battery_thresholds.")
-            key = message.partition(":")[0]
-            if not prefix:
-                prefix = next(f"{table}." for table, keys in self._tables.items() if key in keys)
-            raise self._complaint(f"{prefix}{message}") from None
+            key = message.partition(":")[0].partition("[")[0].partition(".")[0]
+            for table in tables:
+                if key in self._tables[table] or f"{table}.{key}" in self._tables:
+                    raise self._complaint(f"{table}.{message}") from None
+            raise  # about something else, such as the backend that is to match keywords
 
 
 def _idle_rules(values: Mapping[str, Any]) -> IdleRules:

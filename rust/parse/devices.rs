@@ -4,8 +4,17 @@ use std::collections::HashSet;
 
 use crate::reading::Traffic;
 
-/// One line: a device's name, bytes in and bytes out.
-pub(super) type Line<'a> = (&'a [u8], u64, u64);
+/// One line: a device's name, and the text that holds its counters.
+pub(super) type Line<'a> = (&'a [u8], &'a [u8]);
+
+/// What a kind of file does with its lines.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    /// Bytes in and bytes out from a line's counters; a line that has none is passed over.
+    pub(super) counters: fn(&[u8]) -> Option<(u64, u64)>,
+    /// Which of the names (each there once) count.
+    pub(super) select: fn(&[&[u8]]) -> Vec<bool>,
+}
 
 /// The counters of the devices that count, refilled at each reading.
 ///
@@ -33,46 +42,61 @@ impl Devices {
         self.traffic.clear();
     }
 
-    /// Takes in a text's lines. `select` says which of the names (each there once) count.
+    /// Takes in a text's lines.
     pub(super) fn refill<'a>(
         &mut self,
         lines: impl Iterator<Item = Line<'a>> + Clone,
-        select: fn(&[&[u8]]) -> Vec<bool>,
+        rules: Rules,
     ) {
-        if !self.refill_same(lines.clone()) {
-            self.refill_changed(lines, select);
+        if !self.refill_same(lines.clone(), rules.counters) {
+            self.refill_changed(lines, rules);
         }
     }
 
-    fn refill_same<'a>(&mut self, lines: impl Iterator<Item = Line<'a>>) -> bool {
+    /// Counters of a device that does not count are not even parsed.
+    fn refill_same<'a>(
+        &mut self,
+        lines: impl Iterator<Item = Line<'a>>,
+        counters: fn(&[u8]) -> Option<(u64, u64)>,
+    ) -> bool {
         self.traffic.totals.clear();
         let mut expected = self.listed.as_slice();
         let mut counts = self.counts.iter();
-        for (name, bytes_in, bytes_out) in lines {
+        for (name, text) in lines {
             let Some(b'\n') = expected.strip_prefix(name).and_then(<[u8]>::first) else {
+                if counters(text).is_none() {
+                    continue;
+                }
                 return false;
             };
-            expected = &expected[name.len() + 1..];
             if counts.next() == Some(&true) {
-                self.traffic.totals.push((bytes_in, bytes_out));
+                let Some(totals) = counters(text) else {
+                    return false;
+                };
+                self.traffic.totals.push(totals);
             }
+            expected = &expected[name.len() + 1..];
         }
         expected.is_empty()
     }
 
-    fn refill_changed<'a>(
-        &mut self,
-        lines: impl Iterator<Item = Line<'a>> + Clone,
-        select: fn(&[&[u8]]) -> Vec<bool>,
-    ) {
+    fn refill_changed<'a>(&mut self, lines: impl Iterator<Item = Line<'a>> + Clone, rules: Rules) {
         self.clear();
         let mut seen = HashSet::new();
-        let is_first: Vec<bool> = lines.clone().map(|(name, ..)| seen.insert(name)).collect();
-        let once = |(line, &first): (Line<'a>, &bool)| first.then_some(line.0);
-        let names: Vec<&[u8]> = lines.clone().zip(&is_first).filter_map(once).collect();
-        let mut selected = select(&names).into_iter();
-        for ((name, bytes_in, bytes_out), first) in lines.zip(is_first) {
-            let counts = first && selected.next() == Some(true);
+        let lines: Vec<_> = lines
+            .filter_map(|(name, text)| {
+                let (bytes_in, bytes_out) = (rules.counters)(text)?;
+                Some((name, bytes_in, bytes_out, seen.insert(name)))
+            })
+            .collect();
+        let names: Vec<&[u8]> = lines
+            .iter()
+            .filter(|line| line.3)
+            .map(|line| line.0)
+            .collect();
+        let mut selected = (rules.select)(&names).into_iter();
+        for (name, bytes_in, bytes_out, is_first) in lines {
+            let counts = is_first && selected.next() == Some(true);
             self.listed.extend_from_slice(name);
             self.listed.push(b'\n');
             self.counts.push(counts);
@@ -95,8 +119,19 @@ mod tests {
         devices.traffic().iter().collect()
     }
 
+    fn two_digits(text: &[u8]) -> Option<(u64, u64)> {
+        match text {
+            [a @ b'0'..=b'9', b @ b'0'..=b'9'] => Some((u64::from(a - b'0'), u64::from(b - b'0'))),
+            _ => None,
+        }
+    }
+
     fn refill(devices: &mut Devices, lines: &[Line<'static>]) {
-        devices.refill(lines.iter().copied(), all_but_x);
+        let rules = Rules {
+            counters: two_digits,
+            select: all_but_x,
+        };
+        devices.refill(lines.iter().copied(), rules);
     }
 
     #[test]
@@ -105,27 +140,49 @@ mod tests {
         for _ in 0..2 {
             refill(
                 &mut devices,
-                &[(b"a", 1, 2), (b"x", 3, 4), (b"a", 5, 6), (b"b", 7, 8)],
+                &[(b"a", b"12"), (b"x", b"34"), (b"a", b"56"), (b"b", b"78")],
             );
             assert_eq!(seen(&devices), [(&b"a"[..], 1, 2), (b"b", 7, 8)]);
         }
     }
 
     #[test]
+    fn a_line_without_counters_is_passed_over() {
+        let mut devices = Devices::default();
+        for _ in 0..2 {
+            refill(
+                &mut devices,
+                &[(b"head", b""), (b"a", b"12"), (b"a", b"?"), (b"b", b"-")],
+            );
+            assert_eq!(seen(&devices), [(&b"a"[..], 1, 2)]);
+        }
+        refill(&mut devices, &[(b"a", b"?"), (b"a", b"34"), (b"b", b"56")]);
+        assert_eq!(seen(&devices), [(&b"a"[..], 3, 4), (b"b", 5, 6)]);
+        refill(&mut devices, &[(b"a", b"?"), (b"a", b"?"), (b"b", b"78")]);
+        assert_eq!(seen(&devices), [(&b"b"[..], 7, 8)]);
+    }
+
+    #[test]
     fn a_list_that_changes_is_told_anew() {
         let mut devices = Devices::default();
         let lists: [&[Line<'static>]; 7] = [
-            &[(b"a", 1, 1), (b"b", 2, 2)],
-            &[(b"a", 3, 3)],
-            &[(b"ab", 4, 4)],
-            &[(b"a", 5, 5), (b"b", 6, 6)],
-            &[(b"b", 7, 7), (b"a", 8, 8)],
+            &[(b"a", b"11"), (b"b", b"22")],
+            &[(b"a", b"33")],
+            &[(b"ab", b"44")],
+            &[(b"a", b"55"), (b"b", b"66")],
+            &[(b"b", b"77"), (b"a", b"88")],
             &[],
-            &[(b"", 9, 9)],
+            &[(b"", b"99")],
         ];
         for list in lists {
             refill(&mut devices, list);
-            assert_eq!(seen(&devices), list);
+            let told = |&(name, text): &Line<'static>| {
+                two_digits(text).map(|(bytes_in, bytes_out)| (name, bytes_in, bytes_out))
+            };
+            assert_eq!(
+                seen(&devices),
+                list.iter().filter_map(told).collect::<Vec<_>>()
+            );
         }
     }
 }

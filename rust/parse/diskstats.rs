@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::devices::{Devices, Line};
-use super::number::{counter, is_digits, lines, words};
+use super::devices::{Devices, Line, Rules};
+use super::number::{counter, is_digits, lines, split_word, words};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -12,16 +12,25 @@ const LAYERS: [&[u8]; 7] = [b"loop", b"ram", b"zram", b"dm-", b"md", b"bcache", 
 
 /// Bytes read and bytes written of each disk that counts.
 pub fn parse_diskstats(data: &[u8], disks: &mut Devices) {
-    disks.refill(lines(data).filter_map(disk), whole_disks);
+    let rules = Rules {
+        counters,
+        select: whole_disks,
+    };
+    disks.refill(lines(data).filter_map(disk), rules);
 }
 
 fn disk(line: &[u8]) -> Option<Line<'_>> {
-    // major, minor, name, reads, merged, sectors read, ms, writes, merged, sectors written, ...
-    let mut words = words(line);
-    let name = words.nth(2)?;
+    let (_major, rest) = split_word(line)?;
+    let (_minor, rest) = split_word(rest)?;
+    split_word(rest)
+}
+
+fn counters(text: &[u8]) -> Option<(u64, u64)> {
+    // reads, merged, sectors read, ms, writes, merged, sectors written, ...
+    let mut words = words(text);
     let read = words.nth(2)?;
     let written = words.nth(3)?;
-    Some((name, bytes(read)?, bytes(written)?))
+    Some((bytes(read)?, bytes(written)?))
 }
 
 fn bytes(sectors: &[u8]) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::devices::{Devices, Line};
+use super::devices::{Devices, Line, Rules};
 use super::number::{counter, is_space, lines, words};
 
 /// Traffic of these also passes through an interface of hardware.
@@ -37,18 +37,26 @@ const CARRIED: [&[u8]; 26] = [
 
 /// Bytes received and bytes sent of each interface that counts.
 pub fn parse_netdev(data: &[u8], interfaces: &mut Devices) {
-    interfaces.refill(lines(data).filter_map(interface), outer_interfaces);
+    let rules = Rules {
+        counters,
+        select: outer_interfaces,
+    };
+    interfaces.refill(lines(data).filter_map(interface), rules);
 }
 
 fn interface(line: &[u8]) -> Option<Line<'_>> {
     let colon = memchr(b':', line)?;
     let start = line[..colon].iter().position(|&byte| !is_space(byte))?;
     let end = line[..colon].iter().rposition(|&byte| !is_space(byte))?;
+    Some((&line[start..=end], &line[colon + 1..]))
+}
+
+fn counters(text: &[u8]) -> Option<(u64, u64)> {
     // Eight counters of what was received, bytes first, then those of what was sent.
-    let mut words = words(&line[colon + 1..]);
+    let mut words = words(text);
     let received = words.next()?;
     let sent = words.nth(7)?;
-    Some((&line[start..=end], counter(received)?, counter(sent)?))
+    Some((counter(received)?, counter(sent)?))
 }
 
 /// No loopback, and nothing that another carries, unless (inside a container, say) all of it is.

@@ -42,16 +42,21 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let mut rest = line;
     std::iter::from_fn(move || {
-        let start = rest.iter().position(|&byte| !is_space(byte))?;
-        rest = &rest[start..];
-        let end = rest
-            .iter()
-            .position(|&byte| is_space(byte))
-            .unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
+        let (word, after) = split_word(rest)?;
         rest = after;
         Some(word)
     })
+}
+
+/// The first word of a text, and what follows it.
+pub fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = text.iter().position(|&byte| !is_space(byte))?;
+    let text = &text[start..];
+    let end = text
+        .iter()
+        .position(|&byte| is_space(byte))
+        .unwrap_or(text.len());
+    Some(text.split_at(end))
 }
 
 /// Whether the text is one ASCII digit or more, and nothing else.

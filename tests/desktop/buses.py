@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -98,6 +99,26 @@ class MessageBus(Process):
         )
         wait_until(self.socket.exists, f"the {self.kind} bus")
 
+    def connections(self) -> list[str]:
+        """The names of all connections."""
+        target = ["--dest", "org.freedesktop.DBus", "--object-path", "/org/freedesktop/DBus"]
+        said = self._gdbus("call", *target, "--method", "org.freedesktop.DBus.ListNames")
+        return re.findall(r":\d+\.\d+", said)
+
+    def announce(self, to: str, path: str, interface: str, properties: str) -> None:
+        """Tell one connection alone of changed properties, as who has no right to."""
+        signal_name = "org.freedesktop.DBus.Properties.PropertiesChanged"
+        target = ["--dest", to, "--object-path", path, "--signal", signal_name]
+        self._gdbus("emit", *target, interface, properties, "@as []")
+
+    def _gdbus(self, action: str, *words: str) -> str:
+        command = ["gdbus", action, "--address", self.address, *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
 
 class Service(Process):
     """A mocked service; there when this returns."""
@@ -141,9 +162,7 @@ class Template(Mock):
     def __init__(
         self, bus: MessageBus, template: str, place: tuple[str, str, str], **parameters: object
     ) -> None:
-        Service.__init__(
-            self, bus, "--template", template, "--parameters", json.dumps(parameters)
-        )
+        Service.__init__(self, bus, "--template", template, "--parameters", json.dumps(parameters))
         self.name, self.path, self.interface = place
         self._wait_until_there()
 

@@ -165,7 +165,5 @@ class QuietMachine:
 
 
 @pytest.fixture
-def quiet_machine(
-    buses: Buses, tmp_path: Path, backend_name: str, clock: Clock
-) -> QuietMachine:
+def quiet_machine(buses: Buses, tmp_path: Path, backend_name: str, clock: Clock) -> QuietMachine:
     return QuietMachine(tmp_path / "machine", backend_name, clock)

@@ -162,9 +162,7 @@ def test_a_hung_monitor_holds_up_no_reading_but_one(
         assert device.read().user == User(None, True, MUTTER[0])
     assert user_source(device).detail == "does not answer"
     mutter.thaw()
-    wait_until(
-        lambda: device.read(max_age_s=0).user == User(90.0, False, MUTTER[0]), "its answer"
-    )
+    wait_until(lambda: device.read(max_age_s=0).user == User(90.0, False, MUTTER[0]), "its answer")
     clock.now += 2.0
     wait_until(lambda: device.read().user == User(90.0, False, MUTTER[0]), "the next answer")
 
@@ -198,6 +196,16 @@ def test_a_quiet_machine_without_a_desktop_is_idle(
     buses: Buses, quiet_machine: QuietMachine
 ) -> None:
     quiet_machine.device.read(max_age_s=0)
+    quiet_machine.pass_quietly(60)
+    assert quiet_machine.device.latest is not None
+    assert quiet_machine.device.latest.idle == 1000.0
+
+
+def test_a_quiet_machine_where_nobody_is_logged_in_is_idle(
+    buses: Buses, quiet_machine: QuietMachine
+) -> None:
+    buses.logind(IdleHint=True, IdleSinceHintMonotonic=0)
+    assert quiet_machine.device.read(max_age_s=0).user == User(None, False, LOGIND[0])
     quiet_machine.pass_quietly(60)
     assert quiet_machine.device.latest is not None
     assert quiet_machine.device.latest.idle == 1000.0

@@ -173,7 +173,9 @@ def _user(user: User | None) -> str:
     if user is None:
         return ABSENT
     presence = "present" if user.present else "away"
-    return presence if user.idle_s is None else f"{presence}, last input {duration(user.idle_s)} ago"
+    return (
+        presence if user.idle_s is None else f"{presence}, last input {duration(user.idle_s)} ago"
+    )
 
 
 def _storage(reading: Reading) -> Iterator[Row]:

@@ -94,7 +94,8 @@ class Desktop:
         a millisecond. A service that does not answer holds this up for 0.2 s once, then for
         0.01 s at most.
         """
-        if not any([bus.is_there(now_s) for bus in self._buses]) and not self._user_seen:
+        session, system = self._buses
+        if not (session.is_there(now_s) | system.is_there(now_s)) and not self._user_seen:
             return _NOTHING
         for service in self._inputs:
             if not service.tells:
@@ -131,8 +132,10 @@ class Desktop:
     def _source(self, sensor: str, services: tuple[Service, ...], otherwise: str) -> Source:
         for service in services:
             if service.tells:
-                status = "failing" if service.fault else "ok"
-                return Source(sensor, service.place.name, status, service.fault or service.found())
+                name, fault = service.place.name, service.fault
+                if fault:
+                    return Source(sensor, name, "failing", fault)
+                return Source(sensor, name, "ok", service.found())
         names = ", ".join(service.place.name for service in services)
         if sensor == "user" and self._user_seen:
             detail = f"{self._user_seen} is gone; the user counts as present"

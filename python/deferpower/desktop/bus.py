@@ -16,7 +16,6 @@ from jeepney import (
     HeaderFields,
     MatchRule,
     Message,
-    MessageFlag,
     MessageType,
     Parser,
     message_bus,
@@ -79,10 +78,9 @@ class Connection:
         if not service.is_due or service.asked_real_s is not None:
             return
         place, call = service.place, service.call()
+        # Not by its name, or the bus would start a service that has just ended.
         address = DBusAddress(place.path, bus_name=service.owner, interface=call.interface)
         message = new_method_call(address, call.member, call.signature, call.body)
-        # Nothing is started by being asked.
-        message.header.flags = MessageFlag.no_auto_start
         self._ask(service, message, _answered)
 
     def wait(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -78,7 +79,7 @@ class Service(abc.ABC):
         asked_real_s: when that was sent, on ``time.monotonic()``'s line; ``None`` for no call.
         is_prompt: whether its last answer came in time.
         is_due: whether it is to be asked.
-        tells: whether this machine has it, and it knows what it is asked; it may be at fault.
+        told_s: when its last answer came, on the device's time line.
     """
 
     def __init__(self, place: Place) -> None:
@@ -94,6 +95,7 @@ class Service(abc.ABC):
         self.asked_real_s: float | None = None
         self.is_prompt = True
         self.is_due = False
+        self.told_s = -math.inf
         self._cannot = False
         self.forget()
 
@@ -117,18 +119,20 @@ class Service(abc.ABC):
     def answered(self, reply: Reply, now_s: float, *, in_time: bool) -> None:
         """The answer came."""
         self.asked_real_s = None
+        self.told_s = now_s
         self.is_prompt = in_time
         self.fault = ""
         self._cannot = reply.error in _CANNOT
         if reply.error:
             self.fault = f"{reply.error}: {reply.text}" if reply.text else reply.error
-        elif not self.take(reply.body, now_s):
+        elif not self.take(reply.body):
             self.fault = "gives an answer of another kind"
         if self.fault:
             self.forget()
 
     @property
     def tells(self) -> bool:
+        """Whether this machine has it, and it knows what it is asked; it may be at fault."""
         return self.owner is not None and not self._cannot
 
     @abc.abstractmethod
@@ -136,7 +140,7 @@ class Service(abc.ABC):
         """What to ask."""
 
     @abc.abstractmethod
-    def take(self, body: Sequence[object], now_s: float) -> bool:
+    def take(self, body: Sequence[object]) -> bool:
         """Understand an answer; whether that was possible."""
 
     @abc.abstractmethod
@@ -157,6 +161,8 @@ class IdleMonitor(Service):
     Source: mutter, ``org.gnome.Mutter.IdleMonitor.xml``; kscreenlocker, ``interface.cpp``.
     """
 
+    _idle_s: float | None
+
     def __init__(self, place: Place, member: str) -> None:
         """Know nothing of it yet.
 
@@ -169,12 +175,14 @@ class IdleMonitor(Service):
 
     def want(self, now_s: float, max_age_s: float) -> None:
         """Have it asked again, where what it said is older than that."""
-        if self.tells and not (0 <= now_s - self._told_s < max_age_s):
+        if self.tells and not 0 <= now_s - self.told_s < max_age_s:
             self.is_due = True
 
     def idle_s(self, now_s: float) -> float | None:
         """Seconds since the last input that it told of."""
-        return max(0.0, now_s - self._told_s + self._idle_s) if self.is_known else None
+        if self._idle_s is None:
+            return None
+        return max(0.0, now_s - self.told_s + self._idle_s)
 
     @property
     def is_present(self) -> bool:
@@ -182,31 +190,35 @@ class IdleMonitor(Service):
         return True
 
     def call(self) -> Call:
+        """Its method."""
         return Call(self.place.interface, self._member)
 
-    def take(self, body: Sequence[object], now_s: float) -> bool:
+    def take(self, body: Sequence[object]) -> bool:
+        """A number of milliseconds."""
         idle_ms = _count(body[0] if body else None)
         if idle_ms is None:
             return False
-        self.is_known, self._told_s, self._idle_s = True, now_s, idle_ms / 1000.0
+        self._idle_s = idle_ms / 1000.0
         return True
 
     def forget(self) -> None:
-        self.is_known, self._told_s, self._idle_s = False, float("-inf"), 0.0
+        """It has not told yet."""
+        self._idle_s = None
 
     def found(self) -> str:
+        """What it is good for."""
         return "tells the time since the last input"
 
 
 class PropertyService(Service):
     """A service that keeps properties, and announces when they change."""
 
-    values: dict[str, object]
-
     def call(self) -> Call:
+        """All properties."""
         return Call(PROPERTIES, "GetAll", "s", (self.place.interface,))
 
-    def take(self, body: Sequence[object], now_s: float) -> bool:
+    def take(self, body: Sequence[object]) -> bool:
+        """The properties."""
         return self.changed(body[0] if body else None)
 
     def changed(self, properties: object) -> bool:
@@ -220,7 +232,8 @@ class PropertyService(Service):
         return True
 
     def forget(self) -> None:
-        self.values = {}
+        """No properties."""
+        self.values: dict[str, object] = {}
 
 
 class LoginManager(PropertyService):
@@ -234,6 +247,7 @@ class LoginManager(PropertyService):
 
     @property
     def tells(self) -> bool:
+        """Whether it is there, and its hint is one."""
         if not super().tells:
             return False
         return bool(self.fault) or self._hint is True or self._since_us > 0
@@ -243,13 +257,14 @@ class LoginManager(PropertyService):
         """Whether a session is not idle."""
         return self._hint is not True
 
-    def idle_s(self, now_s: float) -> float | None:
+    def idle_s(self, _: float) -> float | None:
         """Seconds since the last session became idle: the last input is longer ago than that."""
         if self._hint is not True or not self._since_us:
             return None
         return max(0.0, time.monotonic() - self._since_us / 1e6)
 
     def found(self) -> str:
+        """What it is good for."""
         return "tells whether all sessions are idle"
 
     @property
@@ -279,6 +294,7 @@ class NetworkManager(PropertyService):
         return _METERED.get(_count(self.values.get("Metered")) or 0)
 
     def found(self) -> str:
+        """The connection in words."""
         connected = {True: "connected", False: "not connected", None: "not known if connected"}
         metered = {True: "metered", False: "not metered", None: "not known if metered"}
         return f"{connected[self.is_connected]}, {metered[self.is_metered]}"
@@ -297,6 +313,7 @@ class PowerProfiles(PropertyService):
         return profile == "power-saver" if profile and isinstance(profile, str) else None
 
     def found(self) -> str:
+        """The profile in words."""
         return {True: "power saver on", False: "power saver off", None: "not known"}[self.is_saving]
 
 
