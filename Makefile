@@ -84,7 +84,8 @@ bench: cargo-present $(VENV)/.installed-native
 	PATH="$(CURDIR)/$(BIN):$$PATH" MATURIN_PEP517_ARGS="--release --locked" \
 		$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	$(BIN)/pytest benches/python --benchmark-only
-	cargo bench --locked --features portable
+	cargo bench --locked --features portable --bench reading --bench parsers
+	$(BIN)/python benches/python/report.py
 
 wheels: cargo-present $(VENV)/.tools
 	rm -rf dist
