@@ -45,7 +45,7 @@ def backend(backend_name: str) -> Backend:
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> "TreeCopier":
+def tree(tmp_path: Path) -> TreeCopier:
     return TreeCopier(tmp_path)
 
 

@@ -80,7 +80,7 @@ def test_a_broken_native_module_stays_loud(wanted: str) -> None:
 
 
 def test_an_unknown_backend_names_the_three() -> None:
-    with pytest.raises(ConfigError, match="unknown backend 'rust'.*use auto, native or pure"):
+    with pytest.raises(ConfigError, match=r"unknown backend 'rust'.*use auto, native or pure"):
         Device(backend="rust")
 
 
@@ -88,8 +88,8 @@ def test_a_root_that_is_no_directory(
     backend_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = str(tmp_path / "missing")
-    with pytest.raises(ConfigError, match="root: '.*missing' is no directory"):
+    with pytest.raises(ConfigError, match=r"root: '.*missing' is no directory"):
         Device(root=missing, backend=backend_name)
     monkeypatch.setenv("DEFERPOWER_ROOT", missing)
-    with pytest.raises(ConfigError, match="DEFERPOWER_ROOT: '.*missing' is no directory"):
+    with pytest.raises(ConfigError, match=r"DEFERPOWER_ROOT: '.*missing' is no directory"):
         Device(backend=backend_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
@@ -238,14 +239,12 @@ def test_a_fork_amid_other_threads_readings_does_not_hang_the_child(
 
 
 def test_a_device_that_is_gone_holds_no_file(backend_name: str, laptop: Path) -> None:
-    def open_files() -> set[str]:
+    def open_files() -> set[Path]:
         held = set()
-        for name in os.listdir("/proc/self/fd"):
-            try:
-                held.add(os.readlink(f"/proc/self/fd/{name}"))
-            except FileNotFoundError:
-                continue
-        return {path for path in held if path.startswith(str(laptop))}
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                held.add(descriptor.readlink())
+        return {path for path in held if path.is_relative_to(laptop)}
 
     device = Device(root=laptop, backend=backend_name)
     device.read(max_age_s=0)
