@@ -81,7 +81,7 @@ lint: cargo-present $(VENV)/.installed-native
 check: test lint
 
 bench: cargo-present $(VENV)/.installed-native
-	PATH="$(CURDIR)/$(BIN):$$PATH" MATURIN_PEP517_ARGS="--release --locked" \
+	PATH="$(CURDIR)/$(BIN):$$PATH" MATURIN_PEP517_ARGS="--profile release --locked" \
 		$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	$(BIN)/pytest benches/python --benchmark-only
 	cargo bench --locked --features portable --bench reading --bench parsers
