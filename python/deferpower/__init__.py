@@ -11,9 +11,12 @@ Names are loaded when they are first used; ``import deferpower`` itself costs ne
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+# Type checkers take it for typing.TYPE_CHECKING; to import typing would cost most of the import.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from deferpower.classifier import Classification as Classification
     from deferpower.classifier import TaskClassifier as TaskClassifier
     from deferpower.constraints import Constraints as Constraints
@@ -83,4 +86,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

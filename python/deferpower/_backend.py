@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from deferpower._contract import Backend
 from deferpower.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deferpower._contract import Backend
 
 _CHOICES = ("auto", "native", "pure")
 
@@ -59,4 +61,4 @@ def _load(wanted: str, because: str) -> Chosen:
 
 
 def _import(name: str) -> Backend:
-    return cast(Backend, importlib.import_module(f"deferpower.{name}"))
+    return cast("Backend", importlib.import_module(f"deferpower.{name}"))

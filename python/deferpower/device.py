@@ -8,10 +8,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from deferpower import _backend
-from deferpower._contract import RateRow, Sampler, StorageRow
 from deferpower.desktop import Desktop, Signals, SignalSource
 from deferpower.errors import ConfigError
 from deferpower.types import (
@@ -27,6 +26,9 @@ from deferpower.types import (
     Storage,
     User,
 )
+
+if TYPE_CHECKING:
+    from deferpower._contract import RateRow, Sampler, StorageRow
 
 SLOW_MAX_AGE_S = 30.0
 """How old power and storage may be while only recent load is asked for: an embedded controller

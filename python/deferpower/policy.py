@@ -23,7 +23,7 @@ from deferpower.errors import ConfigError
 from deferpower.processing import BATTERY_THRESHOLDS, BatteryAwareProcessor
 from deferpower.resources import ResourceConstrainedProcessor
 from deferpower.scheduler import IntelligentScheduler
-from deferpower.thresholds import Thresholds
+from deferpower.thresholds import Thresholds, is_number
 from deferpower.types import IdleRules
 
 FILE_NAME = "deferpower.toml"
@@ -95,7 +95,7 @@ class Policy:
         # Made once now, so that a bad value shows when the file is read.
         with self._naming("classifier"):
             self.classifier()
-        with self._naming("processing"):
+        with self._naming("processing", "scheduling"):
             self.processor()
 
     @classmethod
@@ -162,11 +162,14 @@ class Policy:
         lines = self._tables["resources"]
         return ResourceConstrainedProcessor(**lines, device=device)
 
-    def items(self) -> Iterator[tuple[str, str, Any, bool]]:
-        """Table, key, effective value, and whether it is the default."""
-        for table, values in self._tables.items():
-            for key, value in values.items():
-                yield table, key, value, (table, key) not in self._given
+    def tables(self) -> dict[str, dict[str, tuple[Any, bool]]]:
+        """By table and key: the effective value, and whether it is the default."""
+        return {
+            table: {
+                key: (value, (table, key) not in self._given) for key, value in values.items()
+            }
+            for table, values in self._tables.items()
+        }
 
     def _complaint(self, message: str) -> ConfigError:
         return ConfigError(f"{self.path or 'policy'}: {message}")
@@ -204,8 +207,9 @@ class Policy:
 
 def _idle_rules(values: Mapping[str, Any]) -> IdleRules:
     for key, value in values.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
-            raise ConfigError(f"{key}: {value!r} is no number of at least 0")
+        highest = 100.0 if key == "cpu_percent" else 1e15
+        if not is_number(value) or not 0 <= value <= highest:
+            raise ConfigError(f"{key}: {value!r} is no number from 0 to {highest:g}")
     return IdleRules(**values)
 
 

@@ -134,7 +134,9 @@ class BatteryAwareProcessor:
             ConfigError: a value has the wrong type, is out of range, or the thresholds are out of
                 order; the message names it.
         """
-        self.battery_thresholds = _checked_thresholds(battery_thresholds)
+        self.battery_thresholds: Mapping[str, float] = MappingProxyType(
+            _checked_thresholds(battery_thresholds)
+        )
         if not is_number(hysteresis_points) or not 0 <= hysteresis_points <= 100:
             raise ConfigError(
                 f"hysteresis_points: {hysteresis_points!r} is no number from 0 to 100"

@@ -61,7 +61,9 @@ def _row_reason(scene: Scene, row: int) -> Reason:
         return _power_reason(scene)
     line = thresholds.battery_threshold if row == 8 else thresholds.normal_above
     seen = _battery(scene)
-    if power is not None and (power.percent or 0.0) > line:
+    level = 0.0 if power is None else power.percent or 0.0
+    # Below where it is well again, an idle machine may have been let in by its idleness alone.
+    if level >= _well(scene, line) or (level > line and scene.reading.idle is None):
         wanted = f"more than {_percent(line)}"
         return Reason("level_ok", wanted, seen, f"{seen}, more than {_percent(line)}")
     return Reason("idle", "an idle machine", f"idle, {seen}", f"machine is idle, {seen}")
@@ -116,8 +118,12 @@ def _above(scene: Scene, line: float) -> str:
     level = 0.0 if power is None or power.percent is None else power.percent
     if level <= line:
         return f"more than {_percent(line)}"
-    well = min(line + scene.thresholds.hysteresis_points, 100.0)
-    return f"{_percent(well)} again after {_percent(line)} or less"
+    return f"{_percent(_well(scene, line))} again after {_percent(line)} or less"
+
+
+def _well(scene: Scene, line: float) -> float:
+    """The level at which a line is passed whatever was before."""
+    return min(line + scene.thresholds.hysteresis_points, 100.0)
 
 
 def _battery_above(scene: Scene, asked: Constraints) -> Iterator[Reason]:
@@ -260,10 +266,11 @@ def _level(scene: Scene, _: Constraints) -> Iterator[Reason]:
     if scene.task_class is TaskClass.BACKGROUND:
         wanted = f"{_above(scene, thresholds.battery_threshold)}, or an idle machine"
     else:
-        wanted = (
-            f"{_above(scene, thresholds.normal_above)}, "
-            f"or an idle machine and {_above(scene, thresholds.normal_idle_above)}"
-        )
+        line = thresholds.normal_idle_above
+        # An idle machine waits at a level above the line only if that was too low before.
+        idle = scene.reading.idle is not None
+        when_idle = _above(scene, line) if idle else f"more than {_percent(line)}"
+        wanted = f"{_above(scene, thresholds.normal_above)}, or an idle machine and {when_idle}"
     seen = _on_battery(scene)
     yield Reason("level", wanted, seen, f"{seen}, {scene.task_class} work needs {wanted}")
 

@@ -6,6 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from deferpower import _backend
@@ -121,13 +122,14 @@ class IntelligentScheduler:
                 system's time zone.
 
         Raises:
-            ConfigError: a rule is unknown or cannot be used, or there are too many predicates.
+            ConfigError: a rule is unknown or cannot be used, a predicate cannot be called, or there
+                are too many.
         """
         self.thresholds = thresholds.with_rules(scheduling_rules or {})
         self._device = device
         self._backend = device.backend_name if backend is None and device is not None else backend
         self._classifier = classifier
-        self._predicates = dict(predicates or {})
+        self._predicates = _checked_predicates(predicates or {})
         self._local_minute = local_minute or _system_minute
         self._decider = _Decider(self.thresholds, tuple(self._predicates), self._backend)
         self._lock = threading.Lock()
@@ -136,18 +138,20 @@ class IntelligentScheduler:
     def scheduling_rules(self) -> Mapping[str, float]:
         """The four rules by which this class is known; `thresholds` holds all."""
         thresholds = self.thresholds
-        return {
-            "battery_threshold": thresholds.battery_threshold,
-            "idle_check_interval": thresholds.idle_check_interval_s,
-            "max_background_batch": thresholds.max_background_batch,
-            "charging_only_threshold": thresholds.charging_only_threshold,
-        }
+        return MappingProxyType(
+            {
+                "battery_threshold": thresholds.battery_threshold,
+                "idle_check_interval": thresholds.idle_check_interval_s,
+                "max_background_batch": thresholds.max_background_batch,
+                "charging_only_threshold": thresholds.charging_only_threshold,
+            }
+        )
 
     @property
     def device(self) -> Device:
         """The device that is read where no reading is given."""
         if self._device is None:
-            self._device = Device(backend=self._backend)
+            self._device = Device(backend=self._backend, idle_rules=self.thresholds.idle)
         return self._device
 
     def schedule_task(
@@ -222,6 +226,10 @@ class _Decider:
         )
 
     def observe(self, reading: Reading, local_minute: int, holds: Mapping[str, bool]) -> None:
+        if type(local_minute) is not int or not 0 <= local_minute < 1440:
+            raise ConfigError(
+                f"local_minute: {local_minute!r} is no minute of the day, 0 to 1439"
+            )
         mask = sum(bit for name, bit in self._predicates.items() if holds[name])
         self._rules.observe(_facts(reading, local_minute, mask))
         self._local_minute = local_minute
@@ -259,16 +267,16 @@ class _Decider:
         if verdict not in _ENDS:
             again_s += self._thresholds.idle_check_interval_s
         if unmet & _WINDOW_BITS:
-            again_s = max(again_s, self._opens_s(task))
+            again_s = max(again_s, self._opens_s(task, unmet))
         return Decision(verdict, task_class, reasons, again_s)
 
-    def _opens_s(self, task: Task) -> float:
+    def _opens_s(self, task: Task, unmet: int) -> float:
         """When the windows that are closed open; till then only its age can let a task run."""
         assert self.reading is not None
         minutes = max(
             asked.window.minutes_until_open(self._local_minute)
-            for asked in (task.constraints, task.prefer)
-            if asked.window is not None
+            for shift, asked in ((0, task.constraints), (SOFT_SHIFT, task.prefer))
+            if asked.window is not None and unmet >> shift & _BIT["window"]
         )
         return self.reading.wall_s // 60 * 60 + minutes * 60
 
@@ -316,6 +324,15 @@ def _default_classifier(backend: str | None) -> Classifier:
     from deferpower.classifier import TaskClassifier
 
     return TaskClassifier(backend=backend)
+
+
+def _checked_predicates(predicates: Mapping[str, Predicate]) -> dict[str, Predicate]:
+    if not isinstance(predicates, Mapping):
+        raise ConfigError(f"predicates: {predicates!r} is no mapping from name to predicate")
+    for name, predicate in predicates.items():
+        if not callable(predicate):
+            raise ConfigError(f"predicates[{name!r}]: {predicate!r} cannot be called")
+    return dict(predicates)
 
 
 def _holds(name: str, predicate: Predicate, reading: Reading) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 from deferpower._contract import RelaxationRow, ThresholdsRow
@@ -12,7 +11,7 @@ from deferpower.types import IdleRules
 
 _PERCENT = (0.0, 100.0)
 _FRACTION = (0.0, 1.0)
-_SECONDS = (0.0, math.inf)
+_SECONDS = (0.0, 1e15)
 
 _RANGES = {
     "suspend_non_critical": _PERCENT,
@@ -39,12 +38,6 @@ _RANGES = {
 }
 
 _IDLE_RULES = IdleRules()
-_SKETCH_NAMES = {
-    "battery_threshold": "battery_threshold",
-    "idle_check_interval": "idle_check_interval_s",
-    "max_background_batch": "max_background_batch",
-    "charging_only_threshold": "charging_only_threshold",
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +101,7 @@ class Thresholds:
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not is_number(value) or not low <= value <= high or value == math.inf:
+            if not is_number(value) or not low <= value <= high:
                 raise ConfigError(f"{name}: {value!r} is no number from {low:g} to {high:g}")
         if not isinstance(self.max_background_batch, int):
             raise ConfigError(
@@ -166,7 +159,12 @@ class Thresholds:
         Raises:
             ConfigError: a name is unknown or a value cannot be used.
         """
-        known = {**{name: name for name in _RANGES}, **_SKETCH_NAMES}
+        if not isinstance(scheduling_rules, Mapping):
+            raise ConfigError(
+                f"scheduling_rules: {scheduling_rules!r} is no mapping from name to number"
+            )
+        known = {name: name for name in _RANGES}
+        known["idle_check_interval"] = known.pop("idle_check_interval_s")
         for name in scheduling_rules:
             if name not in known:
                 raise ConfigError(

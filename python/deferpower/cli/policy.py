@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
-
 from deferpower.cli import parsing
 from deferpower.errors import ConfigError
 from deferpower.policy import Policy
@@ -41,26 +39,29 @@ def execute(words: list[str]) -> int:
     options = parser().parse(words)
     policy = Policy.load(options.policy)
     if options.json:
-        tables: dict[str, dict[str, Any]] = {}
-        for table, key, value, is_default in policy.items():
-            tables.setdefault(table, {})[key] = {"value": value, "default": is_default}
+        tables = {
+            table: {
+                key: {"value": value, "default": is_default}
+                for key, (value, is_default) in values.items()
+            }
+            for table, values in policy.tables().items()
+        }
         print(json.dumps({"path": policy.path and str(policy.path), "policy": tables}))
         return 0
     print(f"# {policy.path or 'no policy file: the defaults'}", file=sys.stdout)
-    shown = None
-    for table, key, value, is_default in policy.items():
-        if table != shown:
-            print(f"\n[{table}]")
-            shown = table
-        print(f"{_key(key)} = {_value(value)}" + ("  # default" if is_default else ""))
+    for table, values in policy.tables().items():
+        # An empty table is shown too: it stands for having taken the default types away.
+        print(f"\n[{table}]")
+        for key, (value, is_default) in values.items():
+            print(f"{_key(key)} = {_value(value)}" + ("  # default" if is_default else ""))
     return 0
 
 
 def _key(key: str) -> str:
     bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
-    return key if bare else json.dumps(key)
+    return key if bare else _value(key)
 
 
 def _value(value: object) -> str:
-    # JSON's numbers, strings and lists of strings are TOML's too.
-    return json.dumps(value, ensure_ascii=False)
+    # JSON's numbers, strings and lists of strings are TOML's too, but for a raw DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
