@@ -34,12 +34,19 @@ def test_without_a_file_everything_has_its_default() -> None:
     policy = Policy()
     assert policy.thresholds.battery_threshold == 50
     assert policy.thresholds.idle.dwell_s == 60
-    assert all(is_default for *_, is_default in policy.items())
+    assert all(
+        is_default for values in policy.tables().values() for _, is_default in values.values()
+    )
 
 
 def test_what_the_file_says_reaches_every_system(backend_name: str) -> None:
     policy = Policy(EVERYTHING)
-    given = {(table, key) for table, key, _, is_default in policy.items() if not is_default}
+    given = {
+        (table, key)
+        for table, values in policy.tables().items()
+        for key, (_, is_default) in values.items()
+        if not is_default
+    }
     assert given == {
         ("scheduling", "battery_threshold"),
         ("scheduling", "suspend_non_critical"),
@@ -81,8 +88,12 @@ def test_what_the_file_says_reaches_every_system(backend_name: str) -> None:
         ("[scheduling]\nbattery_threshold = nan", "scheduling.battery_threshold: nan is no number"),
         ("[scheduling]\nbattery_low = 30", "scheduling.battery_low: 30 is above battery_well"),
         ("scheduling = 3", r"scheduling: 3 is no table; write \[scheduling\]"),
-        ("[idle]\ndwell_s = -1", "idle.dwell_s: -1 is no number of at least 0"),
-        ("[idle]\ndwell_s = true", "idle.dwell_s: True is no number of at least 0"),
+        ("[idle]\ndwell_s = -1", "idle.dwell_s: -1 is no number from 0"),
+        ("[idle]\ndwell_s = true", "idle.dwell_s: True is no number from 0"),
+        ("[idle]\ndwell_s = inf", "idle.dwell_s: inf is no number from 0"),
+        ("[idle]\ncpu_percent = 101", "idle.cpu_percent: 101 is no number from 0 to 100"),
+        ("[scheduling]\nplug_dwell_s = inf", "scheduling.plug_dwell_s: inf is no number from 0"),
+        ("[scheduling]\nsuspend_non_critical = 40", "scheduling.suspend_non_critical: 40 is above"),
         ("[resources]\ncpu_threshold = 70", "resources.cpu_threshold: 70 is no number from 0 to 1"),
         ("[processing]\nfull_performance = 10", r"processing\.reduced_performance: 50 is above"),
         ("[classifier]\ncritical_keywords = [1]", r"classifier\.critical_keywords\[0\]: 1 is no"),

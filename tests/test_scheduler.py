@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from deferpower.reasons import UNMET_CODES
 from deferpower.scheduler import IntelligentScheduler, decide
 from deferpower.task import Decision, Task, TaskClass, Verdict
 from deferpower.thresholds import Thresholds
-from deferpower.types import Reading
+from deferpower.types import IdleRules, Reading
 from readings import NOON_S, a_reading, on_battery, plugged_in
 
 
@@ -117,6 +118,16 @@ class TestSchedulingRules:
         assert sentences(decision)[0] == (
             "on battery at 40 %, all but critical work needs more than 40 %"
         )
+
+    def test_they_cannot_be_changed_where_nothing_would_notice(self) -> None:
+        rules: Any = IntelligentScheduler(backend="pure").scheduling_rules
+        with pytest.raises(TypeError):
+            rules["battery_threshold"] = 40
+
+    @pytest.mark.parametrize("rules", [[1], "battery_threshold", 5])
+    def test_no_mapping(self, rules: Any) -> None:
+        with pytest.raises(ConfigError, match=r"scheduling_rules: .* is no mapping"):
+            IntelligentScheduler(backend="pure", scheduling_rules=rules)
 
     def test_an_unknown_rule(self) -> None:
         with pytest.raises(ConfigError, match=r"unknown name 'battery'; known are .*battery_"):
@@ -271,6 +282,19 @@ class TestScheduledTime:
         assert not decision.execute_now
         assert decision.scheduled_time - NOON_S == after_s
 
+    def test_a_preferred_window_that_was_dropped_does_not_count(self, backend_name: str) -> None:
+        task = Task(
+            task_class=TaskClass.NORMAL,
+            constraints=Constraints(window="22:00-23:00"),
+            prefer=Constraints(window="03:00-05:00"),
+            created_s=NOON_S,
+            deadline_s=200_000,
+        )
+        scheduler = IntelligentScheduler(backend=backend_name, local_minute=lambda _: 1260)
+        decision = scheduler.schedule_task(task, a_reading(at_s=191_000))
+        minute_s = (NOON_S + 191_000) // 60 * 60
+        assert decision.scheduled_time == minute_s + 60 * 60
+
     def test_of_tasks_that_share_all_but_their_age(self, backend_name: str) -> None:
         scheduler = IntelligentScheduler(backend=backend_name)
         reading = a_reading(on_battery(40))
@@ -318,6 +342,17 @@ class TestCustomConditions:
         task = Task(prefer=Constraints(custom="docked"), created_s=NOON_S)
         with pytest.raises(TaskError, match="custom condition 'docked' is unknown"):
             scheduler.schedule_task(task, a_reading())
+
+    @pytest.mark.parametrize(
+        ("predicates", "complaint"),
+        [
+            ({"quiet": True}, r"predicates\['quiet'\]: True cannot be called"),
+            (["quiet"], r"predicates: \['quiet'\] is no mapping"),
+        ],
+    )
+    def test_no_predicates(self, predicates: Any, complaint: str) -> None:
+        with pytest.raises(ConfigError, match=complaint):
+            IntelligentScheduler(backend="pure", predicates=predicates)
 
     def test_there_is_room_for_64(self, backend_name: str) -> None:
         holds = {f"condition {number}": number != 63 for number in range(64)}
@@ -379,8 +414,6 @@ class TestClasses:
 
 
 def test_the_local_time_is_the_systems(backend_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     task = Task(constraints=Constraints(window="03:43-03:44"), created_s=NOON_S)
     try:
         for zone, runs in (("UTC-5:30", True), ("UTC", False)):
@@ -399,6 +432,26 @@ def test_the_local_time_can_be_told(backend_name: str) -> None:
     assert sentences(scheduler.schedule_task(task, a_reading())) == [
         "outside the window 22:00-06:00 (now 14:05)"
     ]
+
+
+@pytest.mark.parametrize("minute", [-1, 1440, 600.5, True, None])
+def test_a_minute_that_is_none_of_the_day(backend_name: str, minute: Any) -> None:
+    with pytest.raises(ConfigError, match=r"local_minute: .* is no minute of the day"):
+        decide({}, a_reading(), local_minute=minute, backend=backend_name)
+
+
+def test_the_device_it_makes_takes_its_word_for_idle(
+    tree: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFERPOWER_ROOT", str(tree("desktop-no-battery")))
+    at_once = Thresholds(idle=IdleRules(100.0, 1e12, 1e12, dwell_s=0.0))
+    device = IntelligentScheduler(backend="pure", thresholds=at_once).device
+    device.read(max_age_s=0)
+    (Path(device.root) / "proc" / "stat").write_text("cpu 999999999 0 0 999999999\ncpu0 1 1 1 1\n")
+    deadline_s = time.monotonic() + 10
+    while (reading := device.read(max_age_s=0)).idle is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert reading.idle is not None
 
 
 def test_it_goes_on_after_a_bad_task_and_a_bad_reading(backend_name: str) -> None:

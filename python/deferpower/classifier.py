@@ -190,9 +190,7 @@ class TaskClassifier:
         self.normal_keywords = self._checked("normal_keywords", normal_keywords)
         self.types: Mapping[str, TaskClass] = MappingProxyType(self._checked_types(types))
         forms = self._checked_forms(word_forms)
-        self.defer_below: Mapping[TaskClass, float] = MappingProxyType(
-            _checked_levels(defer_below)
-        )
+        self.defer_below: Mapping[TaskClass, float] = MappingProxyType(_checked_levels(defer_below))
         phrases: list[tuple[str, int]] = []
         self._keywords: list[tuple[str, str]] = []  # of each phrase: its keyword, the form it is
         for task_class, keywords in enumerate(

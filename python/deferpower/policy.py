@@ -165,9 +165,7 @@ class Policy:
     def tables(self) -> dict[str, dict[str, tuple[Any, bool]]]:
         """By table and key: the effective value, and whether it is the default."""
         return {
-            table: {
-                key: (value, (table, key) not in self._given) for key, value in values.items()
-            }
+            table: {key: (value, (table, key) not in self._given) for key, value in values.items()}
             for table, values in self._tables.items()
         }
 

@@ -227,9 +227,7 @@ class _Decider:
 
     def observe(self, reading: Reading, local_minute: int, holds: Mapping[str, bool]) -> None:
         if type(local_minute) is not int or not 0 <= local_minute < 1440:
-            raise ConfigError(
-                f"local_minute: {local_minute!r} is no minute of the day, 0 to 1439"
-            )
+            raise ConfigError(f"local_minute: {local_minute!r} is no minute of the day, 0 to 1439")
         mask = sum(bit for name, bit in self._predicates.items() if holds[name])
         self._rules.observe(_facts(reading, local_minute, mask))
         self._local_minute = local_minute

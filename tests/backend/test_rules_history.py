@@ -147,6 +147,41 @@ def test_the_reason_says_how_far_the_level_must_rise(backend_name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "level", "idle", "end"),
+    [
+        (70.0, 70.0, False, "an idle machine and more than 30 %"),
+        (32.0, 32.0, False, "an idle machine and more than 30 %"),
+        (30.0, 30.0, True, "an idle machine and more than 30 %"),
+        (30.0, 32.0, True, "an idle machine and 33 % again after 30 % or less"),
+    ],
+)
+def test_the_reason_speaks_of_a_rise_only_where_the_level_was_too_low(
+    backend_name: str, before: float, level: float, idle: bool, end: str
+) -> None:
+    scheduler = IntelligentScheduler(backend=backend_name)
+    task = Task(task_class=TaskClass.NORMAL, created_s=NOON_S)
+    for percent in (before, level):
+        decision = scheduler.schedule_task(task, a_reading(on_battery(percent), idle=idle))
+    assert [reason.sentence for reason in decision.reasons] == [
+        f"on battery at {level:g} %, normal work needs more than 70 %, or {end}"
+    ]
+
+
+def test_idleness_is_told_where_the_level_alone_does_not_let_it_run(backend_name: str) -> None:
+    scheduler = IntelligentScheduler(backend=backend_name)
+    for level, idle, code in (
+        (50.0, True, "idle"),
+        (52.0, True, "idle"),
+        (53.0, True, "level_ok"),
+        (52.0, False, "level_ok"),
+    ):
+        reading = a_reading(on_battery(level), idle=idle)
+        assert [
+            reason.code for reason in scheduler.schedule_task(SUSPENDABLE, reading).reasons
+        ] == [code]
+
+
 def test_tasks_share_what_is_remembered_of_a_line(backend_name: str) -> None:
     scheduler = IntelligentScheduler(backend=backend_name)
     first = Task(constraints=Constraints(battery_above=40), created_s=NOON_S)

@@ -66,6 +66,23 @@ def test_what_policy_show_prints_is_a_policy(start: Start, tmp_path: Path) -> No
     assert "# default" not in again.out
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[classifier.types]\n"𠀀" = "normal"\n"two words" = "critical"\n',
+        "[classifier.types]\n",
+        '[classifier]\ncritical_keywords = ["é\\"\\\\q", "bell\\u0007", "del\\u007fete"]\n',
+    ],
+)
+def test_what_policy_shows_is_a_policy(start: Start, tmp_path: Path, text: str) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text, encoding="utf-8")
+    run = start("policy", "show", "--policy", str(mine))
+    assert run.end() == 0
+    shown, given = tomllib.loads(run.out)["classifier"], tomllib.loads(text)["classifier"]
+    assert {table: shown[table] for table in given} == given
+
+
 def test_policy_show_marks_defaults(start: Start, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text("[scheduling]\nbattery_threshold = 33\n")

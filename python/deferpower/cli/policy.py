@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+
 from deferpower.cli import parsing
 from deferpower.errors import ConfigError
 from deferpower.policy import Policy
