@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ class TestSchedulingRules:
         assert scheduler.schedule_task(task, a_reading(on_battery(46))).execute_now
         decision = scheduler.schedule_task(task, a_reading(on_battery(40), idle=True))
         assert sentences(decision)[0] == (
-            "on battery at 40 %, all but critical work needs more than 40 %"
+            "on battery at 40 %, all but critical work needs more than 40 %, or external power"
         )
 
     def test_they_cannot_be_changed_where_nothing_would_notice(self) -> None:
@@ -492,3 +493,33 @@ def test_it_takes_the_backend_of_its_device(
     device = Device(root=tree("desktop-no-battery"), backend="pure")
     monkeypatch.setenv("DEFERPOWER_BACKEND", "nonsense")
     assert IntelligentScheduler(device).schedule_task({"type": "realtime"}).execute_now
+
+
+@pytest.mark.parametrize(
+    ("now", "change", "opens"),
+    [
+        ("2024-03-31T00:30+01:00", "2024-03-31T01:00+00:00", "2024-03-31T04:00+02:00"),
+        ("2024-10-27T00:30+02:00", "2024-10-27T01:00+00:00", "2024-10-27T04:00+01:00"),
+        ("2024-06-01T00:30+02:00", "2024-10-27T01:00+00:00", "2024-06-01T04:00+02:00"),
+    ],
+)
+def test_a_window_opens_when_it_does_though_the_clocks_change(
+    backend_name: str, now: str, change: str, opens: str
+) -> None:
+    start, changes, end = map(datetime.fromisoformat, (now, change, opens))
+
+    def minute(wall_s: float) -> int:
+        zone = start.tzinfo if wall_s < changes.timestamp() else end.tzinfo
+        local = datetime.fromtimestamp(wall_s, zone)
+        return local.hour * 60 + local.minute
+
+    scheduler = IntelligentScheduler(backend=backend_name, local_minute=minute)
+    reading = a_reading()._replace(wall_s=start.timestamp())
+    task = Task(constraints=Constraints(window="04:00-05:00"), created_s=start.timestamp())
+    assert scheduler.schedule_task(task, reading).scheduled_time == end.timestamp()
+
+
+def test_a_preference_needs_to_know_since_when(backend_name: str) -> None:
+    task = {"prefer": Constraints(idle=True)}
+    with pytest.raises(TaskError, match="prefer counts from created_s, which is missing"):
+        IntelligentScheduler(backend=backend_name).schedule_task(task, a_reading())

@@ -42,7 +42,11 @@ def _defaults() -> dict[str, dict[str, Any]]:
     return {
         "scheduling": thresholds,
         "idle": IdleRules()._asdict(),
-        "resources": {name: getattr(Thresholds(), name) for name in _RESOURCE_NAMES},
+        "resources": {
+            **{name: getattr(Thresholds(), name) for name in _RESOURCE_NAMES},
+            # Looked at by `ResourceConstrainedProcessor` alone, and high enough never to matter.
+            "pressure_threshold": 1.0,
+        },
         "processing": {
             name: value for name, value in BATTERY_THRESHOLDS.items() if name != _SHARED
         },
@@ -91,7 +95,8 @@ class Policy:
         with self._naming("idle"):
             idle = _idle_rules(tables["idle"])
         with self._naming("scheduling", "resources"):
-            self.thresholds = Thresholds(**tables["scheduling"], **tables["resources"], idle=idle)
+            lines = {name: tables["resources"][name] for name in _RESOURCE_NAMES}
+            self.thresholds = Thresholds(**tables["scheduling"], **lines, idle=idle)
         # Made once now, so that a bad value shows when the file is read.
         with self._naming("classifier"):
             self.classifier()

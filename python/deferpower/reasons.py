@@ -256,7 +256,7 @@ def _custom(scene: Scene, asked: Constraints) -> Iterator[Reason]:
 
 
 def _suspended(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    wanted = _above(scene, scene.thresholds.suspend_non_critical)
+    wanted = f"{_above(scene, scene.thresholds.suspend_non_critical)}, or external power"
     seen = _on_battery(scene)
     yield Reason("suspended", wanted, seen, f"{seen}, all but critical work needs {wanted}")
 
@@ -264,13 +264,14 @@ def _suspended(scene: Scene, _: Constraints) -> Iterator[Reason]:
 def _level(scene: Scene, _: Constraints) -> Iterator[Reason]:
     thresholds = scene.thresholds
     if scene.task_class is TaskClass.BACKGROUND:
-        wanted = f"{_above(scene, thresholds.battery_threshold)}, or an idle machine"
+        wanted = f"{_above(scene, thresholds.battery_threshold)}, an idle machine"
     else:
         line = thresholds.normal_idle_above
         # An idle machine waits at a level above the line only if that was too low before.
         idle = scene.reading.idle is not None
         when_idle = _above(scene, line) if idle else f"more than {_percent(line)}"
-        wanted = f"{_above(scene, thresholds.normal_above)}, or an idle machine and {when_idle}"
+        wanted = f"{_above(scene, thresholds.normal_above)}, an idle machine and {when_idle}"
+    wanted += ", or external power"
     seen = _on_battery(scene)
     yield Reason("level", wanted, seen, f"{seen}, {scene.task_class} work needs {wanted}")
 

@@ -131,7 +131,9 @@ class IntelligentScheduler:
         self._classifier = classifier
         self._predicates = _checked_predicates(predicates or {})
         self._local_minute = local_minute or _system_minute
-        self._decider = _Decider(self.thresholds, tuple(self._predicates), self._backend)
+        self._decider = _Decider(
+            self.thresholds, tuple(self._predicates), self._backend, self._local_minute
+        )
         self._lock = threading.Lock()
 
     @property
@@ -209,7 +211,11 @@ class _Decider:
     """A rules engine, and what it takes to speak with it in tasks and readings."""
 
     def __init__(
-        self, thresholds: Thresholds, predicates: tuple[str, ...], backend: str | None
+        self,
+        thresholds: Thresholds,
+        predicates: tuple[str, ...],
+        backend: str | None,
+        minute_at: Callable[[float], int] | None = None,
     ) -> None:
         if len(predicates) > _MAX_PREDICATES:
             raise ConfigError(
@@ -219,6 +225,7 @@ class _Decider:
         self._thresholds = thresholds
         self._predicates = {name: 1 << bit for bit, name in enumerate(predicates)}
         self._local_minute = 0
+        self._minute_at = minute_at
         self._token = object()
         self._decisions: dict[tuple[int, OutcomeRow], Decision] = {}
         self._rules = _backend.choose(backend).module.Rules(
@@ -271,12 +278,21 @@ class _Decider:
     def _opens_s(self, task: Task, unmet: int) -> float:
         """When the windows that are closed open; till then only its age can let a task run."""
         assert self.reading is not None
-        minutes = max(
-            asked.window.minutes_until_open(self._local_minute)
+        closed = [
+            asked.window
             for shift, asked in ((0, task.constraints), (SOFT_SHIFT, task.prefer))
             if asked.window is not None and unmet >> shift & _BIT["window"]
-        )
-        return self.reading.wall_s // 60 * 60 + minutes * 60
+        ]
+        minutes = max(window.minutes_until_open(self._local_minute) for window in closed)
+        opens_s = self.reading.wall_s // 60 * 60 + minutes * 60
+        if self._minute_at is not None:
+            # If the clocks change before, it opens an hour earlier or later than it seems now.
+            for moment_s in (opens_s - 3600, opens_s, opens_s + 3600):
+                minute = self._minute_at(moment_s)
+                is_open = all(window.contains(minute) for window in closed)
+                if is_open and moment_s > self.reading.wall_s:
+                    return moment_s
+        return opens_s
 
     def _requirement(self, task: Task, task_class: TaskClass) -> RequirementRow:
         return (

@@ -113,18 +113,19 @@ class Task(_Noted):
                 own and are left alone.
 
         Raises:
-            TaskError: a value cannot be used, or a deadline stands without ``created_s``: each
-                asking would move it.
+            TaskError: a value cannot be used, or a deadline or a preference stands without
+                ``created_s``: each asking would start its life anew.
         """
         if isinstance(task, cls):
             return task
         if not isinstance(task, Mapping):
             raise TaskError(f"task: {task!r} is neither a Task nor a mapping")
-        if task.get("deadline_s") is not None and "created_s" not in task:
-            raise TaskError(
-                "task: deadline_s counts from created_s, which is missing; "
-                "add created_s, or make a Task once and ask with that"
-            )
+        for name in ("deadline_s", "prefer"):
+            if task.get(name) is not None and "created_s" not in task:
+                raise TaskError(
+                    f"task: {name} counts from created_s, which is missing; "
+                    "add created_s, or make a Task once and ask with that"
+                )
         return cls(**{name: task[name] for name in _FIELDS if name in task})
 
 

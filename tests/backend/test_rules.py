@@ -284,11 +284,14 @@ def test_every_unmet_condition_is_named(backend_name: str) -> None:
         ("memory", "memory 85 % used, needs below 80 %"),
         ("window", "outside the window 22:00-06:00 (now 14:05)"),
         ("custom", "condition 'docked' does not hold"),
-        ("suspended", "on battery at 18 %, all but critical work needs more than 20 %"),
+        (
+            "suspended",
+            "on battery at 18 %, all but critical work needs more than 20 %, or external power",
+        ),
         (
             "level",
             "on battery at 18 %, normal work needs more than 70 %, "
-            "or an idle machine and more than 30 %",
+            "an idle machine and more than 30 %, or external power",
         ),
         ("charging", "not charging: on battery at 18 %"),
         ("battery_above", "battery at 18 %, needs more than 60 %"),

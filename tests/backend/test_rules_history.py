@@ -143,7 +143,7 @@ def test_the_reason_says_how_far_the_level_must_rise(backend_name: str) -> None:
         decision = scheduler.schedule_task(SUSPENDABLE, a_reading(on_battery(level)))
     assert [reason.sentence for reason in decision.reasons] == [
         "on battery at 52 %, background work needs 53 % again after 50 % or less, "
-        "or an idle machine"
+        "an idle machine, or external power"
     ]
 
 
@@ -164,7 +164,7 @@ def test_the_reason_speaks_of_a_rise_only_where_the_level_was_too_low(
     for percent in (before, level):
         decision = scheduler.schedule_task(task, a_reading(on_battery(percent), idle=idle))
     assert [reason.sentence for reason in decision.reasons] == [
-        f"on battery at {level:g} %, normal work needs more than 70 %, or {end}"
+        f"on battery at {level:g} %, normal work needs more than 70 %, {end}, or external power"
     ]
 
 

@@ -6,6 +6,8 @@ import json
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from cli.conftest import Start
 from cli.support import Laptop
 
@@ -16,7 +18,8 @@ def test_decide_in_words(laptop: Laptop, start: Start) -> None:
     assert run.out.splitlines() == [
         "verdict  defer to background",
         "class    background (keyword 'sync' in description)",
-        "reasons  on battery at 40 %, background work needs more than 50 %, or an idle machine",
+        "reasons  on battery at 40 %, background work needs more than 50 %, an idle machine, "
+        "or external power",
         "profile  batch_size 8, priority normal, can_parallel no, processing_quality low, "
         "suspend_non_critical no, max_workers 1, nice 10, io_class idle, scheduling_policy batch",
     ]
@@ -50,6 +53,7 @@ def test_what_policy_show_prints_is_a_policy(start: Start, tmp_path: Path) -> No
         "memory_threshold": 0.8,
         "cpu_threshold": 0.7,
         "disk_threshold": 0.9,
+        "pressure_threshold": 1.0,
     }
     assert told["processing"] == {
         "full_performance": 80,

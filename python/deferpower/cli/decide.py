@@ -13,7 +13,8 @@ from deferpower.task import Task
 _EPILOG = """\
 The answer names the class of the task and the rule that gave it, every
 condition that is not met, and how hard to work on it now (the processing
-profile). Two looks at the machine, 0.3 s apart, tell its load.
+profile). Two looks at the machine, 0.3 s apart, tell its load; idleness takes a
+minute to be seen, so here the machine never counts as idle.
 
 examples:
   deferpower decide --type sync
