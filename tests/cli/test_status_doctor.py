@@ -120,8 +120,8 @@ def test_doctor(laptop: Laptop, start: Start, backend_name: str) -> None:
     run = start("doctor")
     assert run.end() == 0
     facts, _, sensors = run.out.partition("\nsensors\n")
-    shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in facts.splitlines()}
-    assert shown["backend"] == f"{backend_name}: DEFERPOWER_BACKEND={backend_name}"
+    shown = dict(line.split(": ", 1) for line in facts.splitlines())
+    assert shown["backend"] == f"{backend_name} (DEFERPOWER_BACKEND={backend_name})"
     assert shown["python"].startswith(platform.python_version())
     assert shown["root"] == str(laptop.root)
     table = [line.split(maxsplit=3) for line in sensors.splitlines()]

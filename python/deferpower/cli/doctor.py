@@ -97,7 +97,7 @@ def _packages() -> Iterator[Package]:
 def _print(facts: dict[str, Any], sources: list[Source]) -> None:
     rows = [
         ("deferpower", facts["deferpower"]),
-        ("backend", f"{facts['backend']}: {facts['backend_reason']}"),
+        ("backend", f"{facts['backend']} ({facts['backend_reason']})"),
         ("python", facts["python"]),
         ("platform", facts["platform"]),
         ("root", facts["root"]),
@@ -105,7 +105,8 @@ def _print(facts: dict[str, Any], sources: list[Source]) -> None:
     for package in facts["packages"]:
         extra = f" (extra {package['extra']})" if package["extra"] else ""
         rows.append((package["name"], (package["version"] or "not installed") + extra))
-    _print_columns(rows)
+    for name, value in rows:
+        print(f"{name}: {value}")
     print("\nsensors")
     _print_columns([(f"  {s.sensor}", s.status, s.where, s.detail) for s in sources])
 
