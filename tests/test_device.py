@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import threading
 import time
@@ -206,6 +205,20 @@ def test_reading_goes_on_after_a_fork(backend_name: str, laptop: Path) -> None:
     assert said == repr(device.read(max_age_s=0).power)
 
 
+def test_own_work_that_is_refused_keeps_no_device_of_a_child_from_starting_anew(
+    backend_name: str, laptop: Path
+) -> None:
+    devices = [Device(root=laptop, backend=backend_name) for _ in range(3)]
+    for device in devices:
+        device.read(max_age_s=0)
+        with pytest.raises(TypeError):
+            device.set_own_work(5)  # type: ignore[arg-type]
+    pid = os.fork()
+    if pid == 0:
+        os._exit(sum(device.latest is not None for device in devices))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 def test_a_fork_amid_other_threads_readings_does_not_hang_the_child(
     backend_name: str, laptop: Path
 ) -> None:
@@ -250,7 +263,6 @@ def test_a_device_that_is_gone_holds_no_file(backend_name: str, laptop: Path) ->
     device.read(max_age_s=0)
     assert open_files()
     del device
-    gc.collect()
     assert open_files() == set()
 
 

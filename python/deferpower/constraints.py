@@ -37,7 +37,10 @@ class Window:
             if type(value) is not int or not 0 <= value <= last:
                 raise ConfigError(f"window: {name} {value!r} is no whole number from 0 to {last}")
         if self.start_minute == self.end_minute:
-            raise ConfigError(f"window: {self} begins and ends at the same minute, so it is empty")
+            raise ConfigError(
+                f"window: {self} begins and ends at the same minute, so it is empty; "
+                "write 00:00-24:00 for the whole day"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Window:

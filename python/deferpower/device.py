@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -86,8 +87,9 @@ class Device:
                 raise ConfigError(f"idle_rules.{name}: {value!r} is no number of at least 0")
         self._paths = tuple(os.fspath(path) for path in storage_paths)
         self._idle_rules = idle_rules
-        self._new_sampler: Callable[[], Sampler] = lambda: module.Sampler(
-            self.root, self._paths, idle_rules[:4]
+        # No closure over self: a device that nobody holds closes its files at once.
+        self._new_sampler: Callable[[], Sampler] = functools.partial(
+            module.Sampler, self.root, self._paths, idle_rules[:4]
         )
         self._asked_desktop = desktop
         self._clock = clock
@@ -194,8 +196,9 @@ class Device:
             pids: process ids of commands started; empty when work runs in this process alone;
                 ``None`` when none runs any more.
         """
-        self._own_pids = pids
-        self._sampler.set_own_work(pids)
+        own_pids = None if pids is None else tuple(pids)
+        self._sampler.set_own_work(own_pids)
+        self._own_pids = own_pids  # only now: what the sampler refuses must not reach a child
 
     def sources(self) -> list[Source]:
         """Where each sensor is read, or why it is not."""

@@ -74,7 +74,8 @@ class Parser(argparse.ArgumentParser):
     def _unknown(self, word: str) -> str:
         see = f"see deferpower {self._command} --help"
         if not word.startswith("-"):
-            return f"{word!r} is not expected here; {see}"
+            hint = "write the command after --; " if self._command == "run" else ""
+            return f"{word!r} is not expected here; {hint}{see}"
         import difflib
 
         known = [option for action in self._actions for option in action.option_strings]
