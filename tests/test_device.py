@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,9 +153,14 @@ def test_power_is_read_seldom_unless_wanted_afresh(
     assert plugged(45.0) is True
 
 
-@pytest.mark.parametrize("age", [-1.0, float("nan")])
-def test_an_age_that_is_none(backend_name: str, laptop: Path, age: float) -> None:
-    with pytest.raises(ConfigError, match=r"max_age_s: (-1\.0|nan) is no number of at least 0"):
+def test_one_path_is_no_list_of_paths(backend_name: str) -> None:
+    with pytest.raises(ConfigError, match="storage_paths: '/tmp' is one path; put it in a list"):
+        Device(backend=backend_name, storage_paths="/tmp")
+
+
+@pytest.mark.parametrize("age", [-1.0, float("nan"), None, "1"])
+def test_an_age_that_is_none(backend_name: str, laptop: Path, age: Any) -> None:
+    with pytest.raises(ConfigError, match=r"max_age_s: .* is no number of at least 0"):
         Device(root=laptop, backend=backend_name).read(max_age_s=age)
 
 

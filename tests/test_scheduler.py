@@ -199,13 +199,6 @@ class TestWords:
         decision = decide(task, reading, local_minute=0, backend=backend_name)
         assert [(reason.code, reason.sentence) for reason in decision.reasons] == [(code, sentence)]
 
-    def test_unplugged_a_moment_ago(self, backend_name: str) -> None:
-        scheduler = IntelligentScheduler(backend=backend_name)
-        task = Task(task_class=TaskClass.CHARGING_ONLY, created_s=NOON_S)
-        for second, power in enumerate((on_battery(60), plugged_in(), on_battery(60))):
-            decision = scheduler.schedule_task(task, a_reading(power, at_s=second))
-        assert sentences(decision) == ["on external power: unplugged a moment ago"]
-
     @pytest.mark.parametrize(
         ("reading", "sentence"),
         [

@@ -85,6 +85,8 @@ class Device:
         for name, value in zip(idle_rules._fields, idle_rules, strict=True):
             if not value >= 0:
                 raise ConfigError(f"idle_rules.{name}: {value!r} is no number of at least 0")
+        if isinstance(storage_paths, (str, bytes)):
+            raise ConfigError(f"storage_paths: {storage_paths!r} is one path; put it in a list")
         self._paths = tuple(os.fspath(path) for path in storage_paths)
         self._idle_rules = idle_rules
         # No closure over self: a device that nobody holds closes its files at once.
@@ -136,7 +138,7 @@ class Device:
         asked once a second at most, or with a ``max_age_s`` of 0 now, in a fraction of a
         millisecond; a service that hangs takes 0.2 s once.
         """
-        if not max_age_s >= 0:
+        if not (isinstance(max_age_s, (int, float)) and max_age_s >= 0):
             raise ConfigError(f"max_age_s: {max_age_s!r} is no number of at least 0")
         latest = self._latest
         if latest is not None and 0 <= self._clock() - latest.monotonic_s < max_age_s:

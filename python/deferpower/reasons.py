@@ -70,15 +70,9 @@ def _row_reason(scene: Scene, row: int) -> Reason:
 
 
 def _power_reason(scene: Scene) -> Reason:
-    power, asked = scene.reading.power, scene.task.constraints
-    seen = None
-    if power is None or not power.present:
-        seen = "no battery"
-    elif power.plugged:
-        seen = "plugged in"
-    elif scene.task_class is TaskClass.CHARGING_ONLY or _POWER_CODES.isdisjoint(asked.codes()):
-        seen = "unplugged a moment ago"
-    if seen is not None:
+    power = scene.reading.power
+    if power is None or not power.present or power.plugged:
+        seen = "plugged in" if power is not None and power.present else "no battery"
         return Reason("plugged", "external power", seen, f"on external power: {seen}")
     wanted, seen = "its own conditions on power", _on_battery(scene)
     return Reason("constraints_met", wanted, seen, f"{wanted} are met: {seen}")
@@ -292,8 +286,6 @@ def fullest_storage(reading: Reading) -> tuple[str, float] | None:
             fullest = (path, storage.used_percent)
     return fullest
 
-
-_POWER_CODES = frozenset({"charging", "battery_above", "battery_not_low"})
 
 UNMET_CODES = (*CONSTRAINTS, "suspended", "level")
 """Reason codes by the bits of `OutcomeRow`."""

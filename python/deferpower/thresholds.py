@@ -55,8 +55,8 @@ class Thresholds:
         memory_threshold: used fraction of memory from which work waits.
         cpu_threshold: busy fraction of the processors, own work left out, from which work waits.
         disk_threshold: used fraction of the fullest watched file system from which work waits.
-        plug_dwell_s: a change of the charger counts at once if the state before had lasted this
-            long, else once the new state has.
+        plug_dwell_s: unplugging counts at once; plugging in if the time without had lasted this
+            long, else once it has lasted itself.
         relax_idle: fraction of a task's life after which it no longer asks for idleness that it
             only prefers; likewise
         relax_battery: for the battery level,

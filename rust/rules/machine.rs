@@ -171,14 +171,14 @@ impl Plug {
         }
     }
 
-    /// A change counts at once if the state before it had lasted, else once the new one has.
+    /// Unplugging counts at once; plugging in if the time without had lasted, else once it has.
     fn update(&mut self, seen: bool, now_s: f64, dwell_s: f64) {
         let held_s = now_s - self.seen_since_s;
         if seen != self.seen {
             self.seen = seen;
             self.seen_since_s = now_s;
         }
-        if held_s >= dwell_s {
+        if !seen || held_s >= dwell_s {
             self.counts = seen;
         }
     }

@@ -50,7 +50,7 @@ def test_a_charger_that_flaps_for_an_hour_starts_a_task_once(backend_name: str) 
             yield on_battery(60.0) if second < 9 or second // 3 % 2 == 0 else plugged_in()
 
     worker = Worker(backend_name, CHARGING_ONLY)
-    assert worker.live(powers(flap())) == (1, 0)
+    assert worker.live(powers(flap())) == (1, 1)
 
 
 def test_a_charger_that_comes_loose_for_an_hour_stops_a_task_once(backend_name: str) -> None:
@@ -65,11 +65,21 @@ def test_a_charger_that_comes_loose_for_an_hour_stops_a_task_once(backend_name: 
 def test_a_flapping_charger_counts_once_it_rests(backend_name: str) -> None:
     worker = Worker(backend_name, CHARGING_ONLY)
     on, off = plugged_in(), on_battery(60.0)
-    seen = [off] * 4 + [on] * 3 + [off] * 3 + [on, off] + [on] * 3 + [off] * 5
-    # The first state had lasted for ever, so plugging in counts at once; what follows is too short.
-    assert worker.live(powers(seen)) == (1, 0)
+    seen = [off] * 4 + [on] * 3 + [off] * 4 + [on, off] + [on] * 3 + [off] + [on] * 5
+    # The first state had lasted for ever, so plugging in counts at once, and so does unplugging;
+    # after that no time without power is long enough for the next plugging in.
+    assert worker.live(powers(seen)) == (1, 1)
     # The last change was 4 s before the last of these readings; now it is 5 s.
-    assert worker.live([a_reading(off, at_s=len(seen))]) == (1, 1)
+    assert worker.live([a_reading(on, at_s=len(seen))]) == (2, 1)
+
+
+def test_unplugging_counts_at_once_and_a_calm_line_plugs_in_at_once(backend_name: str) -> None:
+    worker = Worker(backend_name, CHARGING_ONLY)
+    on, off = plugged_in(), on_battery(60.0)
+    assert worker.live(powers([off, on])) == (1, 0)
+    assert worker.live([a_reading(off, at_s=2)]) == (1, 1)
+    assert worker.live([a_reading(off, at_s=6.9)]) == (1, 1)
+    assert worker.live([a_reading(on, at_s=7)]) == (2, 1)
 
 
 def test_the_reason_says_that_the_charger_was_just_plugged_in(backend_name: str) -> None:

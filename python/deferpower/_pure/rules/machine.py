@@ -29,8 +29,8 @@ class Line:
 class Plug:
     """External power with the flutter of a loose plug taken out.
 
-    A change counts at once if the state before it had lasted for the dwell time (the first state
-    had lasted for ever), else once the new state has.
+    Unplugging counts at once. Plugging in does if the time without had lasted for the dwell time
+    (the first state had lasted for ever), else once it has lasted itself.
     """
 
     __slots__ = ("_seen", "_seen_since_s", "counts")
@@ -45,7 +45,7 @@ class Plug:
         if seen != self._seen:
             self._seen = seen
             self._seen_since_s = now_s
-        if held_s >= dwell_s:
+        if not seen or held_s >= dwell_s:
             self.counts = seen
 
 
