@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import BACKENDS
 from deferpower._contract import CONSTRAINTS, Rules
+from deferpower._native import Rules as NativeRules
 from deferpower._pure.rules import Rules as PureRules
 from deferpower.errors import ConfigError
 from deferpower.thresholds import Thresholds
-
-if "native" not in BACKENDS:
-    pytest.skip("one backend alone has nothing to be equal to", allow_module_level=True)
-
-from deferpower._native import Rules as NativeRules
 
 # Values about the lines that are drawn, and any others.
 percents = st.sampled_from(
