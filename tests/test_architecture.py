@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import deferpower
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "deferpower"
 
@@ -169,3 +171,15 @@ def test_only_the_room_py_names_pyo3() -> None:
         if re.search(r"^(?!\s*//).*pyo3", path.read_text(), re.MULTILINE)
     }
     assert naming == {"py"}
+
+
+def test_type_checkers_are_told_of_each_lazy_name() -> None:
+    """The package's face lists its names twice: for loading, and for type checkers."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    told = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deferpower.")
+        for alias in node.names
+    }
+    assert told == {name: f"deferpower.{home}" for name, home in deferpower._HOMES.items()}

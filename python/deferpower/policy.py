@@ -99,9 +99,9 @@ class Policy:
             self.thresholds = Thresholds(**tables["scheduling"], **lines, idle=idle)
         # Made once now, so that a bad value shows when the file is read.
         with self._naming("classifier"):
-            self.classifier()
+            classifier = self.classifier()
         with self._naming("processing", "scheduling"):
-            self.processor()
+            self.processor(classifier)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Policy:
@@ -153,13 +153,13 @@ class Policy:
             **arguments,
         )
 
-    def processor(self) -> BatteryAwareProcessor:
-        """A processing profile by this policy."""
+    def processor(self, classifier: TaskClassifier | None = None) -> BatteryAwareProcessor:
+        """A processing profile by this policy; ``None`` makes a classifier for it."""
         suspend = self._tables["scheduling"][_SHARED]
         return BatteryAwareProcessor(
             battery_thresholds={**self._tables["processing"], _SHARED: suspend},
             hysteresis_points=self._tables["scheduling"]["hysteresis_points"],
-            classifier=self.classifier(),
+            classifier=classifier or self.classifier(),
         )
 
     def resources(self, device: Device | None = None) -> ResourceConstrainedProcessor:

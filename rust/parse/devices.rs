@@ -9,7 +9,7 @@ pub(super) type Line<'a> = (&'a [u8], &'a [u8]);
 
 /// What a kind of file does with its lines.
 #[derive(Clone, Copy)]
-pub(super) struct Rules {
+pub(super) struct Format {
     /// Bytes in and bytes out from a line's counters; a line that has none is passed over.
     pub(super) counters: fn(&[u8]) -> Option<(u64, u64)>,
     /// Which of the names (each there once) count.
@@ -46,10 +46,10 @@ impl Devices {
     pub(super) fn refill<'a>(
         &mut self,
         lines: impl Iterator<Item = Line<'a>> + Clone,
-        rules: Rules,
+        format: Format,
     ) {
-        if !self.refill_same(lines.clone(), rules.counters) {
-            self.refill_changed(lines, rules);
+        if !self.refill_same(lines.clone(), format.counters) {
+            self.refill_changed(lines, format);
         }
     }
 
@@ -80,12 +80,16 @@ impl Devices {
         expected.is_empty()
     }
 
-    fn refill_changed<'a>(&mut self, lines: impl Iterator<Item = Line<'a>> + Clone, rules: Rules) {
+    fn refill_changed<'a>(
+        &mut self,
+        lines: impl Iterator<Item = Line<'a>> + Clone,
+        format: Format,
+    ) {
         self.clear();
         let mut seen = HashSet::new();
         let lines: Vec<_> = lines
             .filter_map(|(name, text)| {
-                let (bytes_in, bytes_out) = (rules.counters)(text)?;
+                let (bytes_in, bytes_out) = (format.counters)(text)?;
                 Some((name, bytes_in, bytes_out, seen.insert(name)))
             })
             .collect();
@@ -94,7 +98,7 @@ impl Devices {
             .filter(|line| line.3)
             .map(|line| line.0)
             .collect();
-        let mut selected = (rules.select)(&names).into_iter();
+        let mut selected = (format.select)(&names).into_iter();
         for (name, bytes_in, bytes_out, is_first) in lines {
             let counts = is_first && selected.next() == Some(true);
             self.listed.extend_from_slice(name);
@@ -127,11 +131,11 @@ mod tests {
     }
 
     fn refill(devices: &mut Devices, lines: &[Line<'static>]) {
-        let rules = Rules {
+        let format = Format {
             counters: two_digits,
             select: all_but_x,
         };
-        devices.refill(lines.iter().copied(), rules);
+        devices.refill(lines.iter().copied(), format);
     }
 
     #[test]

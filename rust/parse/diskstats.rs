@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::devices::{Devices, Line, Rules};
+use super::devices::{Devices, Format, Line};
 use super::number::{counter, is_digits, lines, split_word, words};
 
 const SECTOR_BYTES: u64 = 512;
@@ -12,11 +12,11 @@ const LAYERS: [&[u8]; 7] = [b"loop", b"ram", b"zram", b"dm-", b"md", b"bcache", 
 
 /// Bytes read and bytes written of each disk that counts.
 pub fn parse_diskstats(data: &[u8], disks: &mut Devices) {
-    let rules = Rules {
+    let format = Format {
         counters,
         select: whole_disks,
     };
-    disks.refill(lines(data).filter_map(disk), rules);
+    disks.refill(lines(data).filter_map(disk), format);
 }
 
 fn disk(line: &[u8]) -> Option<Line<'_>> {

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::devices::{Devices, Line, Rules};
+use super::devices::{Devices, Format, Line};
 use super::number::{counter, is_space, lines, words};
 
 /// Traffic of these also passes through an interface of hardware.
@@ -37,11 +37,11 @@ const CARRIED: [&[u8]; 26] = [
 
 /// Bytes received and bytes sent of each interface that counts.
 pub fn parse_netdev(data: &[u8], interfaces: &mut Devices) {
-    let rules = Rules {
+    let format = Format {
         counters,
         select: outer_interfaces,
     };
-    interfaces.refill(lines(data).filter_map(interface), rules);
+    interfaces.refill(lines(data).filter_map(interface), format);
 }
 
 fn interface(line: &[u8]) -> Option<Line<'_>> {

@@ -167,13 +167,8 @@ fn plugged<'a>(
     if adapters.any(|adapter| adapter.says_online() == Some(true) && !adapter.port_is_source()) {
         return Some(true);
     }
-    if !is_listed {
-        return plugged_by_packs(packs);
-    }
-    if is_any(&[Discharging]) {
-        Some(false)
-    } else if is_any(&[Charging]) {
-        Some(true)
+    if !is_listed || is_any(&[Discharging, Charging]) {
+        plugged_by_packs(packs)
     } else if is_any(&[NotCharging]) {
         None
     } else {

@@ -44,9 +44,10 @@ def execute(words: list[str]) -> int:
     scheduler = policy.scheduler()
     reading = settled_reading(scheduler.device)
     decision = scheduler.schedule_task(task, reading)
-    found = policy.classifier().classify_task(task)
+    classifier = policy.classifier()
+    found = classifier.classify_task(task)
     power = reading.power
-    profile = policy.processor().adjust_processing_for_battery(
+    profile = policy.processor(classifier).adjust_processing_for_battery(
         task,
         None if power is None else power.percent,
         True if power is None else power.plugged,
