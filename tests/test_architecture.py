@@ -26,6 +26,7 @@ FLOORS = (
     ("policy",),
     ("classifier", "processing", "reasons", "resources", "scheduler"),
     ("constraints", "task", "thresholds"),
+    ("store",),
     ("device",),
     ("_backend", "desktop"),
     ("_native", "_pure"),

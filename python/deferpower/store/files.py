@@ -1,0 +1,106 @@
+"""The database's file before SQLite opens it: found, private to its owner, and ours."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import apsw
+
+from deferpower.errors import StoreError
+from deferpower.store.failures import explained, refused
+
+APPLICATION_ID = 0x64667077
+"""Marks a SQLite file as one of deferpower's: "dfpw"."""
+
+_MAX_LINKS = 40
+
+
+def locate(path: str | os.PathLike[str]) -> str:
+    """The absolute path of the file itself, links at the path followed.
+
+    A link is followed only when this user or root made it: whoever can plant a link in a shared
+    directory must not choose where tasks are kept.
+
+    Raises:
+        StoreError: the path is empty, cannot be a file name, or leads through a stranger's link.
+    """
+    name = os.fspath(path)
+    if name == ":memory:":
+        raise StoreError(":memory: is no file; leave the path out (None) to keep tasks in memory")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise StoreError(f"{name!a}: not UTF-8, as SQLite wants names; give another path") from None
+    if not name or "\0" in name:
+        raise StoreError(f"{name!r}: not a file name; give the path of the database")
+    # The file may not be there yet, or be a link that must be looked at first: only its directory
+    # is resolved.
+    found = _absolute(Path(name))
+    for _ in range(_MAX_LINKS):
+        try:
+            status = found.lstat()
+            if not stat.S_ISLNK(status.st_mode):
+                return str(found)
+            if status.st_uid not in (os.geteuid(), 0):
+                raise StoreError(f"{found}: another user's link; give the path that it leads to")
+            found = _absolute(found.parent / found.readlink())
+        except FileNotFoundError:
+            return str(found)
+        except OSError as error:
+            raise refused(str(found), error) from error
+    raise StoreError(f"{name}: links that lead back to themselves; give the path of a file")
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def prepare(path: str) -> None:
+    """Create the file where none is, for its owner alone, or make sure that it is ours.
+
+    Nothing is written to a file that has content. It is looked at through SQLite: a second
+    descriptor of our own would, on closing, drop the locks of every connection of this process.
+
+    Raises:
+        StoreError: not a regular file, not a SQLite database, or another program's.
+    """
+    try:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            status = Path(path).stat()
+        else:
+            try:
+                os.fchmod(descriptor, 0o600)  # the umask may have taken even the owner's bits
+            finally:
+                os.close(descriptor)
+            return
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise StoreError(f"{path}: {kind}; give the path of a file")
+        if status.st_size == 0 and status.st_uid == os.geteuid():
+            Path(path).chmod(0o600)
+    except OSError as error:
+        raise refused(path, error) from error
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise StoreError(f"{path}: cannot be read and written by this user; give another path")
+    if status.st_size:
+        _refuse_foreign(path)
+
+
+def _refuse_foreign(path: str) -> None:
+    escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    try:
+        connection = apsw.Connection(
+            f"file:{escaped}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
+        try:
+            mark = connection.pragma("application_id")
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise explained(error, path) from error
+    if mark != APPLICATION_ID:
+        raise StoreError(f"{path}: a database of another program; give another path")
