@@ -74,6 +74,11 @@ impl IdleTracker {
             .filter(|&since_s| at_s - since_s >= self.rules.dwell_s)
     }
 
+    /// How long quiet must last.
+    pub fn dwell_s(&self) -> f64 {
+        self.rules.dwell_s
+    }
+
     /// Since when it has been quiet, the dwell not yet counted.
     pub fn quiet_since_s(&self) -> Option<f64> {
         self.quiet_since_s

@@ -7,7 +7,10 @@
 //! | [`sys`] | reading a machine; the one place that asks which system it is |
 //! | [`sampler`] | the sensors of one machine over time: rates, slow sensors, own work |
 //! | [`idle`] | since when the machine has been quiet |
+//! | [`facts`] | a sample as the rules see it |
 //! | [`rules`] | which tasks may start, and what keeps the others waiting |
+//! | [`cadence`] | when the machine is worth looking at again |
+//! | [`watch`] | waiting, quietly, until there is something to do |
 //! | [`classify`] | words of a text, and the class of a task by keywords among them |
 //! | [`error`] | what can go wrong |
 //! | `py` | the Python module; the only room that names pyo3 (feature `python`) |
@@ -15,8 +18,10 @@
 //! SEMANTICS.md holds the meaning of every figure, `python/deferpower/_contract.py` that of every
 //! call from Python.
 
+pub mod cadence;
 pub mod classify;
 pub mod error;
+pub mod facts;
 pub mod idle;
 pub mod parse;
 #[cfg(feature = "python")]
@@ -25,3 +30,4 @@ pub mod reading;
 pub mod rules;
 pub mod sampler;
 pub mod sys;
+pub mod watch;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cadence::Sensed;
 use crate::error::Error;
 use crate::idle::{IdleRules, IdleTracker};
 use crate::reading::{
@@ -101,6 +102,16 @@ impl<M: Machine> Sampler<M> {
     pub fn set_own_work(&mut self, pids: Option<Vec<u32>>) {
         self.work_ended |= pids.is_none() && self.own_pids.is_some();
         self.own_pids = pids;
+    }
+
+    /// What the cadence of samples depends on.
+    pub fn sensed(&self) -> Sensed {
+        Sensed {
+            slow_read_s: self.slow_read_s,
+            quiet_since_s: self.idle.quiet_since_s(),
+            idle_dwell_s: self.idle.dwell_s(),
+            has_power_events: self.machine.has_power_events(),
+        }
     }
 
     /// Where each sensor is read, or why it is not, as of the last sample.

@@ -30,7 +30,7 @@ FLOORS = (
     ("device",),
     ("_backend", "desktop"),
     ("_native", "_pure"),
-    ("_contract", "errors", "types"),
+    ("_contract", "_facts", "errors", "types"),
 )
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
 

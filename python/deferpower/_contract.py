@@ -132,6 +132,10 @@ class Backend(Protocol):
     def Rules(self) -> _RulesClass:  # noqa: N802
         """The class of `Rules`."""
 
+    @property
+    def Watch(self) -> _WatchClass:  # noqa: N802
+        """The class of `Watch`."""
+
     def parse_stat(self, data: bytes, /) -> tuple[int, int, int]:
         """``/proc/stat``: busy ticks, idle ticks and online processors, all processors together.
 
@@ -248,15 +252,11 @@ that decided, unmet conditions, mask of unmet custom predicates.
 Unmet: the bits of `CONSTRAINTS`; then one for "on battery, at or below the level where only
 critical work runs" and one for "level too low for its class"; soft constraints 16 bits higher."""
 
-WaitingRow: TypeAlias = tuple[int, int, int, float, float | None]
-"""A task to park: its id (64 bits signed), what it requires (from `Rules.compile`), priority
-(32 bits signed, higher starts first), when it was asked for, seconds from then to its deadline."""
-
 
 class Rules(Protocol):
     """Decides for many tasks at once, and keeps the history that this needs.
 
-    The table and all meaning stand in SEMANTICS.md, "Deciding". One thread at a time.
+    The table and all meaning stand in SEMANTICS.md, "Deciding". Safe to call from several threads.
 
     Attributes:
         CONSTRAINTS: the reason codes that this backend knows; equal to the contract's.
@@ -314,33 +314,107 @@ class Rules(Protocol):
         ``None`` when time changes nothing more. Arguments and errors as for `decide`.
         """
 
-    def park(self, tasks: Sequence[WaitingRow], /) -> None:
-        """Have tasks wait here; one whose id waits already is replaced.
+    def relaxed(
+        self,
+        requirement: RequirementRow,
+        created_s: float,
+        life_s: float | None,
+        now_s: float,
+        /,
+    ) -> tuple[RequirementRow, float | None]:
+        """What a task of this age requires at a moment, and when that changes next.
 
-        Raises:
-            ConfigError: an unknown requirement or an age that cannot be; then none is parked.
-        """
-
-    def unpark(self, task_id: int, /) -> bool:
-        """Take a task out; whether it was there."""
-
-    def take(self, limit: int, charging_only: int, /) -> tuple[list[int], list[int]]:
-        """Take out what may start and what has expired, as of the last reading.
+        So tasks of one requirement and different ages can wait as tasks of a few requirements,
+        and `evaluate` tells of all of them.
 
         Args:
-            limit: most tasks that may start.
-            charging_only: most of them that may be charging-only work; one past its deadline
-                does not count.
+            requirement: what it required when it was asked for.
+            created_s: when that was, seconds since the epoch.
+            life_s: seconds from then to its deadline; ``None`` for no deadline.
+            now_s: the moment, seconds since the epoch.
 
         Returns:
-            Ids that may start, and all that have expired, each by priority, age, id.
+            The requirement less the soft constraints that are dropped by then; at the deadline
+            one with the verdict to execute now or to expire. And the next moment at which this
+            answer changes, ``None`` for never.
 
         Raises:
-            ConfigError: nothing observed yet.
-
-        Cost: natively one outcome per distinct requirement, and a move of each task that was
-        relaxed since; not more when more tasks wait.
+            ConfigError: a class, flag, level, window, age or moment that cannot be.
         """
+
+
+ToldRow: TypeAlias = tuple[int, tuple[bool | None, bool | None], bool, int]
+"""What only the program can tell: local minute of the day, (network connected, metered), whether
+a user is present (then the machine is not idle, whatever its load), mask of the custom predicates
+that hold."""
+
+WakeRow: TypeAlias = tuple[int, SampleRow | None, float, float]
+"""Why a wait ended (0 its moment has come, 1 it was woken, 2 a followed file was written to, 3 a
+verdict changed), the last sample taken meanwhile, and monotonic_s and wall_s of that sample, or,
+where none was taken, of the end."""
+
+
+class Watch(Protocol):
+    """Waits, without a busy loop and without the GIL, until there is something to do.
+
+    How often it looks at the machine stands in SEMANTICS.md, "Waiting". One thread waits at a
+    time; `wake`, `follow` and `close` may be called from any thread and in a signal handler.
+
+    After a fork the child leaves it alone, and its rules too, and opens another.
+    """
+
+    def __init__(self, sampler: Sampler, rules: Rules, /) -> None:
+        """Open what can end a wait.
+
+        Args:
+            sampler: what is sampled; its moments must be those of ``time.monotonic``.
+            rules: what judges the samples. It takes each of them in as `Rules.observe` does.
+
+        Raises:
+            SensorError: no file can be opened any more.
+        """
+
+    def follow(self, path: str, /) -> None:
+        """Let writes to a file end a wait, whichever process writes.
+
+        A file that is not there, or that the system cannot watch, is looked at once a second
+        while somebody waits. A write between two waits ends the next.
+        """
+
+    def wait(
+        self,
+        waiting: Sequence[int],
+        running: Sequence[int],
+        told: ToldRow,
+        until_wall_s: float | None,
+        /,
+    ) -> WakeRow:
+        """Wait until there is something to do.
+
+        Args:
+            waiting: ids of requirements, from `Rules.compile`, that tasks wait with. The wait ends
+                when one that was neither to execute nor to expire when it began is so now.
+            running: ids of requirements that tasks run with, frozen ones too. It ends when the
+                verdict of one, as for a task that runs, is not what it was when it began.
+            told: what stays so while it waits. A caller bounds the wait by the next moment at
+                which that changes.
+            until_wall_s: when to return at the latest, in seconds since the epoch by the wall
+                clock, however it is set and however long the machine sleeps; ``None`` for never.
+
+        Returns:
+            What happened. An event is told once, one that came between two waits too.
+
+        Raises:
+            ConfigError: nothing observed yet, an unknown id, no moment, another thread waits here.
+
+        Cost: with nothing watched no wake-up at all, else one for each sample.
+        """
+
+    def wake(self) -> None:
+        """End the wait, or the next one if nobody waits."""
+
+    def close(self) -> None:
+        """End the wait and give all files back; each later wait returns at once, as woken."""
 
 
 PhraseRow: TypeAlias = tuple[str, int]
@@ -384,3 +458,4 @@ class Matcher(Protocol):
 _SamplerClass: TypeAlias = type[Sampler]
 _RulesClass: TypeAlias = type[Rules]
 _MatcherClass: TypeAlias = type[Matcher]
+_WatchClass: TypeAlias = type[Watch]

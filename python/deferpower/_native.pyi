@@ -15,7 +15,8 @@ from deferpower._contract import (
     SampleRow,
     SourceRow,
     ThresholdsRow,
-    WaitingRow,
+    ToldRow,
+    WakeRow,
 )
 from deferpower.types import BackendName
 
@@ -24,6 +25,7 @@ __all__ = [
     "Matcher",
     "Rules",
     "Sampler",
+    "Watch",
     "aggregate_power",
     "parse_diskstats",
     "parse_meminfo",
@@ -76,6 +78,26 @@ class Rules:
     def next_step_s(
         self, set_id: int, created_s: float, life_s: float | None, /
     ) -> float | None: ...
-    def park(self, tasks: Sequence[WaitingRow], /) -> None: ...
-    def unpark(self, task_id: int, /) -> bool: ...
-    def take(self, limit: int, charging_only: int, /) -> tuple[list[int], list[int]]: ...
+    def relaxed(
+        self,
+        requirement: RequirementRow,
+        created_s: float,
+        life_s: float | None,
+        now_s: float,
+        /,
+    ) -> tuple[RequirementRow, float | None]: ...
+
+@final
+class Watch:
+    def __new__(cls, sampler: Sampler, rules: Rules, /) -> Watch: ...
+    def follow(self, path: str, /) -> None: ...
+    def wait(
+        self,
+        waiting: Sequence[int],
+        running: Sequence[int],
+        told: ToldRow,
+        until_wall_s: float | None,
+        /,
+    ) -> WakeRow: ...
+    def wake(self) -> None: ...
+    def close(self) -> None: ...

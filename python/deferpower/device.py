@@ -29,11 +29,21 @@ from deferpower.types import (
 )
 
 if TYPE_CHECKING:
-    from deferpower._contract import RateRow, Sampler, StorageRow
+    from deferpower._contract import (
+        RateRow,
+        Rules,
+        Sampler,
+        SampleRow,
+        StorageRow,
+        WakeRow,
+        Watch,
+    )
 
 SLOW_MAX_AGE_S = 30.0
 """How old power and storage may be while only recent load is asked for: an embedded controller
 can take milliseconds to tell the state of a battery."""
+
+_SIGNALS_MAX_AGE_S = 1.0
 
 
 class Device:
@@ -89,6 +99,7 @@ class Device:
             raise ConfigError(f"storage_paths: {storage_paths!r} is one path; put it in a list")
         self._paths = tuple(os.fspath(path) for path in storage_paths)
         self._idle_rules = idle_rules
+        self._new_watch: Callable[[Sampler, Rules], Watch] = module.Watch
         # No closure over self: a device that nobody holds closes its files at once.
         self._new_sampler: Callable[[], Sampler] = functools.partial(
             module.Sampler, self.root, self._paths, idle_rules[:4]
@@ -149,38 +160,77 @@ class Device:
             if latest is not None and 0 <= now - latest.monotonic_s < max_age_s:
                 return latest
             slow_max_age_s = max(max_age_s, SLOW_MAX_AGE_S) if max_age_s > 0 else 0.0
-            power, cpu, memory, disk, network, storage, idle, quiet_since_s = self._sampler.sample(
-                now, slow_max_age_s
-            )
-            if storage != self._storage_rows:
-                self._storage_rows = storage
-                self._storage = MappingProxyType(
-                    {
-                        path: None if row is None else Storage._make(row)
-                        for path, row in zip(self._paths, storage, strict=True)
-                    }
-                )
-            desktop = self._desktop
-            signals = _NO_SIGNALS if desktop is None else desktop.read(now, max_age_s)
-            user, connected, metered, power_saver = signals
-            if idle is not None and user is not None:
-                idle = self._idle_with(user, idle, now)
-            self._latest = reading = Reading(
-                None if power is None else Power._make(power),
-                None if cpu is None else Cpu._make(cpu),
-                None if memory is None else Memory._make(memory),
-                None if disk is None else Disk._make(disk),
-                _network(network, connected, metered),
-                user,
-                power_saver,
-                self._storage,
-                idle,
-                quiet_since_s,
-                now,
-                self._wall_clock(),
-                self.backend_name,
-            )
+            sample = self._sampler.sample(now, slow_max_age_s)
+            self._latest = reading = self._reading(sample, now, self._wall_clock(), max_age_s)
             return reading
+
+    def open_watch(self, rules: Rules) -> Watch:
+        """A quiet wait on this device's sensors, to be closed by whoever opened it.
+
+        Args:
+            rules: an engine of the same backend, which judges and remembers each sample.
+
+        Raises:
+            ConfigError: this device has a clock of its own; a watch waits in real time.
+            SensorError: no file can be opened any more.
+        """
+        if self._clock is not time.monotonic:
+            raise ConfigError("clock: a device with a clock of its own cannot be waited for")
+        return self._new_watch(self._sampler, rules)
+
+    def take(self, wake: WakeRow) -> Reading | None:
+        """The reading made of a wait's last sample: no further sample cuts its rates short.
+
+        Args:
+            wake: what `Watch.wait` on a watch of this device returned.
+
+        Returns:
+            The reading, from now on the latest unless a younger one is there; ``None`` when the
+            wait took no sample.
+        """
+        _, sample, monotonic_s, wall_s = wake
+        if sample is None:
+            return None
+        with self._lock:
+            reading = self._reading(sample, monotonic_s, wall_s, _SIGNALS_MAX_AGE_S)
+            latest = self._latest
+            if latest is None or latest.monotonic_s < monotonic_s:
+                self._latest = reading
+            return reading
+
+    def _reading(
+        self, sample: SampleRow, now: float, wall_s: float, signals_max_age_s: float
+    ) -> Reading:
+        """A sample with what the desktop tells beside it; whoever calls holds the lock."""
+        power, cpu, memory, disk, network, storage, idle, quiet_since_s = sample
+        if storage != self._storage_rows:
+            self._storage_rows = storage
+            self._storage = MappingProxyType(
+                {
+                    path: None if row is None else Storage._make(row)
+                    for path, row in zip(self._paths, storage, strict=True)
+                }
+            )
+        desktop = self._desktop
+        signals = _NO_SIGNALS if desktop is None else desktop.read(now, signals_max_age_s)
+        user, connected, metered, power_saver = signals
+        if idle is not None and user is not None:
+            idle = self._idle_with(user, idle, now)
+        return Reading(
+            None if power is None else Power._make(power),
+            None if cpu is None else Cpu._make(cpu),
+            None if memory is None else Memory._make(memory),
+            None if disk is None else Disk._make(disk),
+            _network(network, connected, metered),
+            user,
+            power_saver,
+            self._storage,
+            idle,
+            quiet_since_s,
+            now,
+            wall_s,
+            self.backend_name,
+        )
 
     def _idle_with(self, user: User, quiet_since_s: float, now: float) -> float | None:
         """Since when the quiet machine has been idle, seeing its user."""

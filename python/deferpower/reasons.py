@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from deferpower._contract import CONSTRAINTS
+from deferpower._facts import others_cpu_percent
 from deferpower.constraints import Constraints, clock_text
 from deferpower.task import Reason, Task, TaskClass
 from deferpower.thresholds import Thresholds
@@ -272,10 +273,7 @@ def _level(scene: Scene, _: Constraints) -> Iterator[Reason]:
 
 def used_cpu_percent(reading: Reading) -> float | None:
     """Processor load less what deferpower's own work makes of it."""
-    cpu = reading.cpu
-    if cpu is None or cpu.busy_percent is None:
-        return None
-    return max(0.0, cpu.busy_percent - (cpu.own_percent or 0.0))
+    return None if reading.cpu is None else others_cpu_percent(reading.cpu)
 
 
 def fullest_storage(reading: Reading) -> tuple[str, float] | None:

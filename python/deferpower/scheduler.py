@@ -17,16 +17,15 @@ from deferpower._contract import (
     OutcomeRow,
     RequirementRow,
 )
+from deferpower._facts import facts_row
 from deferpower.constraints import Constraints
 from deferpower.device import Device
 from deferpower.errors import ConfigError, TaskError
 from deferpower.reasons import (
     SOFT_SHIFT,
     Scene,
-    fullest_storage,
     row_reasons,
     unmet_reasons,
-    used_cpu_percent,
 )
 from deferpower.task import Decision, Task, TaskClass, Verdict
 from deferpower.thresholds import Thresholds
@@ -362,17 +361,14 @@ def _holds(name: str, predicate: Predicate, reading: Reading) -> bool:
 
 
 def _facts(reading: Reading, local_minute: int, custom: int) -> FactsRow:
-    power, memory, fullest = reading.power, reading.memory, fullest_storage(reading)
     network = reading.network
-    return (
-        (reading.monotonic_s, reading.wall_s, local_minute),
-        (False, None, None) if power is None else (power.present, power.percent, power.plugged),
-        (
-            None if memory is None else memory.used_percent,
-            used_cpu_percent(reading),
-            None if fullest is None else fullest[1],
-        ),
+    return facts_row(
+        reading.power,
+        reading.cpu,
+        reading.memory,
+        reading.storage.values(),
         reading.idle is not None,
+        (reading.monotonic_s, reading.wall_s, local_minute),
         (None, None) if network is None else (network.connected, network.metered),
         custom,
     )

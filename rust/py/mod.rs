@@ -8,6 +8,7 @@ use crate::error::Error;
 mod classify;
 mod rules;
 mod sensors;
+mod watch;
 
 mod errors {
     pyo3::import_exception!(deferpower.errors, ConfigError);
@@ -36,6 +37,9 @@ mod native {
         Sampler, aggregate_power, parse_diskstats, parse_meminfo, parse_netdev, parse_pressure,
         parse_process_stat, parse_stat,
     };
+
+    #[pymodule_export]
+    use super::watch::Watch;
 
     #[pymodule_export]
     const NAME: &str = "native";

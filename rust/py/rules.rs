@@ -1,12 +1,13 @@
 //! The rules engine as Python sees it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::error::Error;
 use crate::rules::{
     self, Class, Constraints, Facts, Life, Outcome, Relaxation, Requirement, Thresholds, Verdict,
-    Waiting,
 };
 
 type Lines = (f64, f64, f64, f64, f64, f64, f64, f64, f64, f64, f64);
@@ -22,7 +23,6 @@ type FactsRow = (
     u64,
 );
 type OutcomeRow = (u8, u8, u32, u64);
-type WaitingRow = (i64, u32, i32, f64, Option<f64>);
 
 const CLASSES: [Class; 4] = [
     Class::Critical,
@@ -37,9 +37,10 @@ const VERDICTS: [Verdict; 4] = [
     Verdict::Expire,
 ];
 
-/// Python's class `Rules`.
-#[pyclass(module = "deferpower._native")]
-pub struct Rules(rules::Rules);
+/// Python's class `Rules`. Nobody who holds the lock waits for the interpreter, so whoever has the
+/// interpreter may wait for the lock.
+#[pyclass(frozen, module = "deferpower._native")]
+pub struct Rules(pub(super) Arc<Mutex<rules::Rules>>);
 
 #[pymethods]
 impl Rules {
@@ -55,7 +56,7 @@ impl Rules {
         let (suspend, background, normal, normal_idle, hysteresis, low, well, ..) = thresholds;
         let (.., memory, cpu, storage, plug_dwell_s) = thresholds;
         let (idle, battery, network, charging, all, all_before_s, default_life_s) = relaxation;
-        Self(rules::Rules::new(
+        let rules = rules::Rules::new(
             Thresholds {
                 suspend,
                 background,
@@ -75,30 +76,22 @@ impl Rules {
                 all_before_s,
                 default_life_s,
             },
-        ))
+        );
+        Self(Arc::new(Mutex::new(rules)))
     }
 
     #[pyo3(signature = (requirement, /))]
-    fn compile(&mut self, requirement: RequirementRow) -> Result<u32, Error> {
-        let (class, forced, expires, hard, soft) = requirement;
-        let unknown = || Error::Config("requirement: no such class or verdict".into());
-        let verdict = |code: u8| VERDICTS.get(usize::from(code)).copied().ok_or_else(unknown);
-        self.0.compile(Requirement {
-            class: *CLASSES.get(usize::from(class)).ok_or_else(unknown)?,
-            forced: forced.map(verdict).transpose()?,
-            expires,
-            hard: constraints(hard),
-            soft: constraints(soft),
-        })
+    fn compile(&self, requirement: RequirementRow) -> Result<u32, Error> {
+        self.lock().compile(parsed(requirement)?)
     }
 
     #[pyo3(signature = (facts, /))]
-    fn observe(&mut self, facts: FactsRow) -> Result<(), Error> {
+    fn observe(&self, facts: FactsRow) -> Result<(), Error> {
         let ((monotonic_s, wall_s, minute), power, load, idle, (connected, metered), custom) =
             facts;
         let (present, percent, plugged) = power;
         let (memory, cpu, storage) = load;
-        self.0.observe(&Facts {
+        self.lock().observe(&Facts {
             monotonic_s,
             wall_s,
             minute,
@@ -123,14 +116,19 @@ impl Rules {
         life_s: Option<f64>,
         running: bool,
     ) -> Result<OutcomeRow, Error> {
-        self.0
+        self.lock()
             .decide(set_id, Life { created_s, life_s }, running)
             .map(row)
     }
 
     #[pyo3(signature = (running, /))]
     fn evaluate(&self, running: bool) -> Result<Vec<OutcomeRow>, Error> {
-        Ok(self.0.evaluate(running)?.into_iter().map(row).collect())
+        Ok(self
+            .lock()
+            .evaluate(running)?
+            .into_iter()
+            .map(row)
+            .collect())
     }
 
     #[pyo3(signature = (set_id, created_s, life_s, /))]
@@ -140,31 +138,61 @@ impl Rules {
         created_s: f64,
         life_s: Option<f64>,
     ) -> Result<Option<f64>, Error> {
-        self.0.next_step_s(set_id, Life { created_s, life_s })
+        self.lock().next_step_s(set_id, Life { created_s, life_s })
     }
 
-    #[pyo3(signature = (tasks, /))]
-    fn park(&mut self, tasks: Vec<WaitingRow>) -> Result<(), Error> {
-        let waiting = |(id, set_id, priority, created_s, life_s): WaitingRow| Waiting {
-            id,
-            set_id,
-            priority,
-            life: Life { created_s, life_s },
-        };
-        self.0
-            .park(&tasks.into_iter().map(waiting).collect::<Vec<_>>())
+    #[pyo3(signature = (requirement, created_s, life_s, now_s, /))]
+    fn relaxed(
+        &self,
+        requirement: RequirementRow,
+        created_s: f64,
+        life_s: Option<f64>,
+        now_s: f64,
+    ) -> Result<(RequirementRow, Option<f64>), Error> {
+        let life = Life { created_s, life_s };
+        let (left, next_s) = self.lock().relaxed(parsed(requirement)?, life, now_s)?;
+        Ok((requirement_row(left), next_s))
     }
+}
 
-    #[pyo3(signature = (task_id, /))]
-    fn unpark(&mut self, task_id: i64) -> bool {
-        self.0.unpark(task_id)
+impl Rules {
+    fn lock(&self) -> MutexGuard<'_, rules::Rules> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    #[pyo3(signature = (limit, charging_only, /))]
-    fn take(&mut self, limit: usize, charging_only: usize) -> Result<(Vec<i64>, Vec<i64>), Error> {
-        let taken = self.0.take(limit, charging_only)?;
-        Ok((taken.start, taken.expired))
-    }
+fn parsed(row: RequirementRow) -> Result<Requirement, Error> {
+    let (class, forced, expires, hard, soft) = row;
+    let unknown = || Error::Config("requirement: no such class or verdict".into());
+    let verdict = |code: u8| VERDICTS.get(usize::from(code)).copied().ok_or_else(unknown);
+    Ok(Requirement {
+        class: *CLASSES.get(usize::from(class)).ok_or_else(unknown)?,
+        forced: forced.map(verdict).transpose()?,
+        expires,
+        hard: constraints(hard),
+        soft: constraints(soft),
+    })
+}
+
+fn requirement_row(requirement: Requirement) -> RequirementRow {
+    (
+        requirement.class as u8,
+        requirement.forced.map(|verdict| verdict as u8),
+        requirement.expires,
+        constraint_row(requirement.hard),
+        constraint_row(requirement.soft),
+    )
+}
+
+fn constraint_row(constraints: Constraints) -> ConstraintRow {
+    let Constraints {
+        flags,
+        battery_above,
+        window_start,
+        window_end,
+        custom,
+    } = constraints;
+    (flags, battery_above, window_start, window_end, custom)
 }
 
 fn constraints(row: ConstraintRow) -> Constraints {

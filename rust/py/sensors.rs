@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -37,7 +37,7 @@ type DeviceRow<'py> = (Bound<'py, PyBytes>, u64, u64);
 
 /// The sensors of one machine, held open.
 #[pyclass(frozen, module = "deferpower._native")]
-pub struct Sampler(Mutex<sampler::Sampler>);
+pub struct Sampler(pub(super) Arc<Mutex<sampler::Sampler>>);
 
 #[pymethods]
 impl Sampler {
@@ -65,7 +65,7 @@ impl Sampler {
             dwell_s,
         };
         py.detach(|| sampler::Sampler::new(&root, &storage_paths, rules))
-            .map(|sampler| Self(Mutex::new(sampler)))
+            .map(|sampler| Self(Arc::new(Mutex::new(sampler))))
     }
 
     #[pyo3(signature = (monotonic_s, slow_max_age_s, /))]
@@ -127,7 +127,7 @@ impl Sampler {
     }
 }
 
-fn sample_row<'py>(py: Python<'py>, sample: &Sample) -> PyResult<Bound<'py, PyTuple>> {
+pub(super) fn sample_row<'py>(py: Python<'py>, sample: &Sample) -> PyResult<Bound<'py, PyTuple>> {
     let cpu = sample.cpu.map(
         |Cpu {
              busy_percent,

@@ -78,7 +78,9 @@ pub static CONSTRAINTS: [Constraint; 10] = [
 // The bits that the table of verdicts names.
 pub(super) const CHARGING: u32 = 1 << 0;
 pub(super) const BATTERY_ABOVE: u32 = 1 << 1;
-const BATTERY_NOT_LOW: u32 = 1 << 2;
+pub(super) const BATTERY_NOT_LOW: u32 = 1 << 2;
+pub(super) const IDLE: u32 = 1 << 3;
+pub(super) const STORAGE_NOT_LOW: u32 = 1 << 6;
 pub(super) const RESOURCES_OK: u32 = 1 << 7;
 const WINDOW: u32 = 1 << 8;
 const CUSTOM: u32 = 1 << 9;
@@ -96,6 +98,27 @@ impl Constraints {
         let asked = |&(bit, _): &(usize, _)| self.flags >> bit & 1 == 1;
         let entries = CONSTRAINTS.iter().enumerate().filter(asked);
         entries.fold(0, |steps, (_, entry)| steps | 1 << entry.dropped_at)
+    }
+
+    /// Those that are not dropped yet at a step of relaxation.
+    pub(super) fn left_at(&self, step: u8) -> Self {
+        let asked = |&(bit, entry): &(usize, &Constraint)| {
+            self.flags >> bit & 1 == 1 && entry.dropped_at > step
+        };
+        let entries = CONSTRAINTS.iter().enumerate().filter(asked);
+        let flags = entries.fold(0, |flags, (bit, _)| flags | 1 << bit);
+        let dropped = self.flags & !flags;
+        let mut left = Self { flags, ..*self };
+        if dropped & BATTERY_ABOVE != 0 {
+            left.battery_above = 0.0;
+        }
+        if dropped & WINDOW != 0 {
+            (left.window_start, left.window_end) = (0, 0);
+        }
+        if dropped & CUSTOM != 0 {
+            left.custom = 0;
+        }
+        left
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -160,6 +183,9 @@ mod tests {
             (CHARGING, "charging"),
             (BATTERY_ABOVE, "battery_above"),
             (BATTERY_NOT_LOW, "battery_not_low"),
+            (BATTERY_NOT_LOW, "battery_not_low"),
+            (IDLE, "idle"),
+            (STORAGE_NOT_LOW, "storage_not_low"),
             (RESOURCES_OK, "resources_ok"),
             (WINDOW, "window"),
             (CUSTOM, "custom"),

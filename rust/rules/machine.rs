@@ -37,6 +37,7 @@ pub struct Facts {
 /// The last facts, history applied: one answer per question that rules ask.
 #[derive(Debug)]
 pub(super) struct Machine {
+    pub monotonic_s: f64,
     pub wall_s: f64,
     pub minute: u32,
     pub idle: bool,
@@ -54,6 +55,7 @@ impl Machine {
     /// A machine of which nothing is known yet.
     pub fn new() -> Self {
         Self {
+            monotonic_s: f64::NEG_INFINITY,
             wall_s: f64::NEG_INFINITY,
             minute: 0,
             idle: false,
@@ -81,6 +83,20 @@ impl Machine {
     /// Whether the level is above a line, by the line's place.
     pub fn passes(&self, line: usize) -> bool {
         self.lines[line].passes
+    }
+
+    /// When external power that was seen but does not count yet will count.
+    pub fn plug_counts_s(&self, dwell_s: f64) -> Option<f64> {
+        self.plug
+            .filter(|plug| plug.seen && !plug.counts)
+            .map(|plug| plug.seen_since_s + dwell_s)
+    }
+
+    /// How far the level is from where the nearest line changes; `None` without a battery.
+    pub fn points_to_line(&self) -> Option<f64> {
+        let level = self.level?;
+        let points = |line: &Line| (line.turns_at() - level).abs();
+        Some(self.lines.iter().map(points).fold(f64::INFINITY, f64::min))
     }
 
     /// The place of a line to be above; once it was not, the level must come to `well`.
@@ -120,6 +136,7 @@ impl Machine {
             line.update(self.level);
         }
         let short = |used: Option<f64>, limit: f64| used.is_some_and(|used| used >= limit);
+        self.monotonic_s = facts.monotonic_s;
         self.wall_s = facts.wall_s;
         self.minute = facts.minute;
         self.idle = facts.idle;
@@ -143,6 +160,11 @@ struct Line {
 }
 
 impl Line {
+    /// The level at which `passes` changes.
+    fn turns_at(&self) -> f64 {
+        if self.passes { self.line } else { self.well }
+    }
+
     /// Takes in a level; `None` on a machine without a battery, where nothing waits for one.
     fn update(&mut self, level: Option<f64>) {
         self.passes = match level {

@@ -4,10 +4,8 @@
 
 mod constraints;
 mod machine;
-mod parked;
 mod relaxation;
-#[cfg(test)]
-mod tests;
+mod watched;
 
 use std::collections::HashMap;
 
@@ -16,10 +14,9 @@ use constraints::{Asked, CHARGING, END, RESOURCES_OK};
 pub use constraints::{CONSTRAINTS, Constraint, Constraints};
 pub use machine::Facts;
 use machine::Machine;
-use parked::Parked;
-pub use parked::{Taken, Waiting};
 use relaxation::DEADLINE;
 pub use relaxation::{Life, Relaxation};
+pub use watched::Need;
 
 /// How a task is treated when power is scarce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,7 +133,6 @@ pub struct Rules {
     machine: Machine,
     compiled: Vec<Compiled>,
     ids: HashMap<Key, u32>,
-    parked: Parked,
 }
 
 impl Rules {
@@ -149,7 +145,6 @@ impl Rules {
             machine: Machine::new(),
             compiled: Vec::new(),
             ids: HashMap::new(),
-            parked: Parked::new(),
         };
         let Thresholds {
             suspend,
@@ -258,17 +253,47 @@ impl Rules {
         Ok(next_s.is_finite().then_some(next_s))
     }
 
-    fn checked(&self, set_id: u32, life: Life) -> Result<&Compiled, Error> {
-        let finite = life.created_s.is_finite();
-        if !finite
-            || life
-                .life_s
-                .is_some_and(|life_s| !(0.0..f64::INFINITY).contains(&life_s))
-        {
-            return Err(Error::Config(
-                "created_s, life_s: no moment and duration".into(),
-            ));
+    /// What a task of this age requires at a moment, and when that changes next.
+    ///
+    /// # Errors
+    /// A flag, level or window that cannot be, an age that cannot be, no moment.
+    pub fn relaxed(
+        &self,
+        requirement: Requirement,
+        life: Life,
+        now_s: f64,
+    ) -> Result<(Requirement, Option<f64>), Error> {
+        requirement.hard.check()?;
+        requirement.soft.check()?;
+        life.check()?;
+        if !now_s.is_finite() {
+            return Err(Error::Config("now_s: it must be a finite number".into()));
         }
+        if requirement.forced.is_some() || requirement.class == Class::Critical {
+            return Ok((requirement, None));
+        }
+        let step = self.relaxation.step(life, now_s);
+        let soft = requirement.soft.left_at(step);
+        let forced = (step == DEADLINE).then_some(if requirement.expires {
+            Verdict::Expire
+        } else {
+            Verdict::ExecuteNow
+        });
+        let next_s = self.relaxation.next_s(soft.dropping_steps(), life, now_s);
+        let relaxed = Requirement {
+            forced,
+            soft,
+            ..requirement
+        };
+        Ok((relaxed, next_s.is_finite().then_some(next_s)))
+    }
+
+    fn checked(&self, set_id: u32, life: Life) -> Result<&Compiled, Error> {
+        life.check()?;
+        self.known(set_id)
+    }
+
+    fn known(&self, set_id: u32) -> Result<&Compiled, Error> {
         let unknown = || Error::Config(format!("set {set_id}: no such set was compiled"));
         self.compiled.get(set_id as usize).ok_or_else(unknown)
     }

@@ -1,5 +1,7 @@
 //! When a task stops waiting for what it only prefers.
 
+use crate::error::Error;
+
 /// When soft constraints are dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Relaxation {
@@ -39,6 +41,18 @@ pub struct Life {
     pub created_s: f64,
     /// `None` without a deadline.
     pub life_s: Option<f64>,
+}
+
+impl Life {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let is_life = |life_s: f64| (0.0..f64::INFINITY).contains(&life_s);
+        if self.created_s.is_finite() && self.life_s.is_none_or(is_life) {
+            return Ok(());
+        }
+        Err(Error::Config(
+            "created_s, life_s: no moment and duration".into(),
+        ))
+    }
 }
 
 impl Relaxation {

@@ -22,6 +22,7 @@ use crate::parse::{
 };
 use crate::reading::{MemoryBytes, Power, Source, Storage, Ticks, Traffic};
 
+pub mod bells;
 mod held;
 mod processes;
 mod sources;
@@ -181,6 +182,10 @@ impl Machine for Linux {
 
     fn power(&mut self) -> Option<Power> {
         Some(self.supplies.read(&mut self.buffer))
+    }
+
+    fn has_power_events(&self) -> bool {
+        self.ground == Ground::Kernel
     }
 
     fn storage(&mut self, storage: &mut Vec<Option<Storage>>) {

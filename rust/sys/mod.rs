@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::reading::{MemoryBytes, Power, Source, Storage, Ticks, Traffic};
 
+#[cfg(any(test, not(target_os = "linux")))]
+pub mod bells;
+mod followed;
 #[cfg(target_os = "linux")]
 pub mod linux;
 #[cfg(any(
@@ -33,13 +36,29 @@ pub mod unsupported;
 cfg_select! {
     target_os = "linux" => {
         pub use linux::Linux as System;
+        pub use linux::bells::Bells;
     }
     any(target_os = "macos", target_os = "windows", target_os = "freebsd") => {
         pub use portable::Portable as System;
+        pub use bells::Bells;
     }
     _ => {
         pub use unsupported::Unsupported as System;
+        pub use bells::Bells;
     }
+}
+
+/// What ended a sleep of [`Bells`]; nothing when only its time was up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rung {
+    /// Somebody rang.
+    pub woken: bool,
+    /// A followed file was written to.
+    pub file: bool,
+    /// The kernel told of a change of power.
+    pub power: bool,
+    /// The moment by the wall clock has come.
+    pub timer: bool,
 }
 
 /// The sensors of one machine, as of now. No method fails: what cannot be read is absent, and
@@ -82,6 +101,11 @@ pub trait Machine: Sized + Send {
 
     /// External power and batteries.
     fn power(&mut self) -> Option<Power>;
+
+    /// Whether the kernel announces when this power changes.
+    fn has_power_events(&self) -> bool {
+        false
+    }
 
     /// Replaces `storage` by the file systems of the storage paths, in their order.
     fn storage(&mut self, storage: &mut Vec<Option<Storage>>);

@@ -13,7 +13,7 @@ class IdleTracker:
     """Judges window after window; SEMANTICS.md, "Idle"."""
 
     def __init__(self, rules: IdleRulesRow) -> None:
-        self._cpu_percent, self._disk_bytes_per_s, self._network_bytes_per_s, self._dwell_s = rules
+        self._cpu_percent, self._disk_bytes_per_s, self._network_bytes_per_s, self.dwell_s = rules
         self._start: Counters | None = None
         self._work_seen_s: float | None = None
         self.quiet_since_s: float | None = None
@@ -37,7 +37,7 @@ class IdleTracker:
             self._judge(start, now)
             self._start = now
         since = self.quiet_since_s
-        return since if since is not None and now.at_s - since >= self._dwell_s else None
+        return since if since is not None and now.at_s - since >= self.dwell_s else None
 
     def _judge(self, start: Counters, end: Counters) -> None:
         busy = busy_percent(start, end)

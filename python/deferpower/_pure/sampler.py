@@ -15,6 +15,7 @@ from deferpower._contract import (
     SourceRow,
     StorageRow,
 )
+from deferpower._pure.cadence import Sensed
 from deferpower._pure.idle import IdleTracker
 from deferpower._pure.reading import Counters, busy_percent, no_tick_between, own_percent, rates
 from deferpower._pure.sys import open_machine
@@ -75,6 +76,16 @@ class Sampler:
             if pids is None and self._own_pids is not None:
                 self._work_ended = True
             self._own_pids = None if pids is None else tuple(pids)
+
+    def sensed(self) -> Sensed:
+        """What the cadence of samples depends on."""
+        with self._lock:
+            return Sensed(
+                self._slow_read_s,
+                self._idle.quiet_since_s,
+                self._idle.dwell_s,
+                self._machine.has_power_events,
+            )
 
     def sources(self) -> list[SourceRow]:
         with self._lock:

@@ -6,7 +6,7 @@ The table and all meaning stand in SEMANTICS.md, "Deciding".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
 from typing import ClassVar, NamedTuple
 
 from deferpower._contract import (
@@ -16,9 +16,9 @@ from deferpower._contract import (
     RelaxationRow,
     RequirementRow,
     ThresholdsRow,
-    WaitingRow,
 )
-from deferpower._pure.rules import constraints, parked, relaxation
+from deferpower._pure.cadence import Dues, Need, Seen
+from deferpower._pure.rules import constraints, relaxation, watched
 from deferpower._pure.rules.constraints import CHARGING, END, RESOURCES_OK, Asked
 from deferpower._pure.rules.machine import Line, Machine
 from deferpower.errors import ConfigError
@@ -41,6 +41,15 @@ class _Compiled(NamedTuple):
     soft: Asked
     is_settled: bool
     preferred: int
+    flags: int
+
+
+def _check(requirement: RequirementRow) -> None:
+    task_class, forced, _, hard, soft = requirement
+    if task_class > _NORMAL or (forced is not None and forced > _EXPIRE):
+        raise ConfigError("requirement: no such class or verdict")
+    constraints.check(hard)
+    constraints.check(soft)
 
 
 class Rules:
@@ -60,34 +69,33 @@ class Rules:
         self._low = self._machine.line(low, well)
         self._compiled: list[_Compiled] = []
         self._ids: dict[RequirementRow, int] = {}
-        self._parked: dict[int, WaitingRow] = {}
+        # Reentrant, since a signal handler may ask while the same thread does.
+        self._lock = threading.RLock()
 
     def _line(self, line: float) -> Line:
         return self._machine.line(line, min(line + self._hysteresis, 100.0))
 
     def compile(self, requirement: RequirementRow, /) -> int:
-        known = self._ids.get(requirement)
-        if known is not None:
-            return known
-        task_class, forced, expires, hard, soft = requirement
-        if task_class > _NORMAL or (forced is not None and forced > _EXPIRE):
-            raise ConfigError("requirement: no such class or verdict")
-        constraints.check(hard)
-        constraints.check(soft)
-        soft_asked = self._asked(soft)
-        self._compiled.append(
-            _Compiled(
-                task_class,
-                forced,
-                expires,
-                self._asked(hard),
-                soft_asked,
-                bool(hard[0] & constraints.POWER),
-                soft_asked.dropping_steps(),
+        with self._lock:
+            known = self._ids.get(requirement)
+            if known is not None:
+                return known
+            _check(requirement)
+            task_class, forced, expires, hard, soft = requirement
+            self._compiled.append(
+                _Compiled(
+                    task_class,
+                    forced,
+                    expires,
+                    self._asked(hard),
+                    self._asked(soft),
+                    bool(hard[0] & constraints.POWER),
+                    constraints.dropping_steps(soft[0]),
+                    hard[0] | soft[0],
+                )
             )
-        )
-        self._ids[requirement] = len(self._compiled) - 1
-        return len(self._compiled) - 1
+            self._ids[requirement] = len(self._compiled) - 1
+            return len(self._compiled) - 1
 
     def _asked(self, row: ConstraintRow) -> Asked:
         flags, battery_above, *_ = row
@@ -95,67 +103,105 @@ class Rules:
         return Asked(row, self._line(battery_above) if asks else None, self._low)
 
     def observe(self, facts: FactsRow, /) -> None:
-        self._machine.observe(facts, self._thresholds)
+        with self._lock:
+            self._machine.observe(facts, self._thresholds)
 
     def decide(
         self, set_id: int, created_s: float, life_s: float | None, running: bool, /
     ) -> OutcomeRow:
-        compiled = self._checked(set_id, created_s, life_s)
-        self._check_observed()
-        step = relaxation.step(
-            self._relaxation, compiled.preferred, created_s, life_s, self._machine.wall_s
-        )
-        return self._outcome(compiled, step, running)
+        with self._lock:
+            compiled = self._checked(set_id, created_s, life_s)
+            self._check_observed()
+            step = relaxation.step(
+                self._relaxation, compiled.preferred, created_s, life_s, self._machine.wall_s
+            )
+            return self._outcome(compiled, step, running)
 
     def evaluate(self, running: bool, /) -> list[OutcomeRow]:
-        self._check_observed()
-        return [self._outcome(compiled, 0, running) for compiled in self._compiled]
+        with self._lock:
+            self._check_observed()
+            return [self._outcome(compiled, 0, running) for compiled in self._compiled]
 
     def next_step_s(self, set_id: int, created_s: float, life_s: float | None, /) -> float | None:
-        compiled = self._checked(set_id, created_s, life_s)
-        self._check_observed()
-        return relaxation.next_s(
-            self._relaxation, compiled.preferred, created_s, life_s, self._machine.wall_s
+        with self._lock:
+            compiled = self._checked(set_id, created_s, life_s)
+            self._check_observed()
+            return relaxation.next_s(
+                self._relaxation, compiled.preferred, created_s, life_s, self._machine.wall_s
+            )
+
+    def relaxed(
+        self,
+        requirement: RequirementRow,
+        created_s: float,
+        life_s: float | None,
+        now_s: float,
+        /,
+    ) -> tuple[RequirementRow, float | None]:
+        _check(requirement)
+        relaxation.check(created_s, life_s)
+        if not math.isfinite(now_s):
+            raise ConfigError("now_s: it must be a finite number")
+        task_class, forced, expires, hard, soft = requirement
+        if forced is not None or task_class == _CRITICAL:
+            return requirement, None
+        preferred = constraints.dropping_steps(soft[0])
+        step = relaxation.step(self._relaxation, preferred, created_s, life_s, now_s)
+        if step == relaxation.DEADLINE:
+            forced = _EXPIRE if expires else _EXECUTE_NOW
+        soft = constraints.left_at(soft, step)
+        next_s = relaxation.next_s(
+            self._relaxation, constraints.dropping_steps(soft[0]), created_s, life_s, now_s
         )
+        return (task_class, forced, expires, hard, soft), next_s
 
-    def park(self, tasks: Sequence[WaitingRow], /) -> None:
-        for _, set_id, _, created_s, life_s in tasks:
-            self._checked(set_id, created_s, life_s)
-        for task in tasks:
-            self._parked[task[0]] = task
+    def verdict(self, set_id: int, running: bool) -> int:
+        """The verdict of a requirement with nothing relaxed.
 
-    def unpark(self, task_id: int, /) -> bool:
-        return self._parked.pop(task_id, None) is not None
+        Raises:
+            ConfigError: nothing observed yet, an unknown id.
+        """
+        with self._lock:
+            compiled = self._known(set_id)
+            self._check_observed()
+            return self._outcome(compiled, 0, running)[0]
 
-    def take(self, limit: int, charging_only: int, /) -> tuple[list[int], list[int]]:
-        self._check_observed()
-        start, expired = parked.choose(
-            self._parked.values(),
-            self._fate,
-            [compiled.preferred for compiled in self._compiled],
-            self._relaxation,
-            self._machine.wall_s,
-            limit,
-            charging_only,
-        )
-        for task_id in (*start, *expired):
-            del self._parked[task_id]
-        return start, expired
+    def seen(self) -> Seen:
+        """What of the cadence the rules know: the last facts, and the history about them."""
+        with self._lock:
+            machine = self._machine
+            return Seen(
+                machine.monotonic_s,
+                machine.plug_counts_s(self._thresholds[-1]),
+                machine.points_to_line(),
+            )
 
-    def _fate(self, set_id: int, step: int) -> int:
-        compiled = self._compiled[set_id]
-        verdict, row, _, _ = self._outcome(compiled, step, running=False)
-        if verdict == _EXPIRE:
-            return parked.EXPIRES
-        if verdict != _EXECUTE_NOW:
-            return parked.WAITS
-        if compiled.task_class == _CHARGING_ONLY and row > 2:
-            return parked.STARTS_ALONE
-        return parked.STARTS
+    def need(self, set_id: int, running: bool, dues: Dues) -> Need:
+        """What a requirement needs whose tasks wait for another verdict (``running``: that run).
+
+        Raises:
+            ConfigError: nothing observed yet, an unknown id.
+        """
+        with self._lock:
+            compiled = self._known(set_id)
+            self._check_observed()
+            verdict, row, unmet, _ = self._outcome(compiled, 0, running)
+            if row < 2 or verdict == _EXPIRE or (verdict == _EXECUTE_NOW and not running):
+                return watched.NOTHING
+            # Whether idleness makes up for a level that is too low for the class.
+            by_idle = compiled.task_class == _BACKGROUND or self._normal_idle.passes
+            if verdict != _EXECUTE_NOW:
+                return watched.need_to_start((unmet | unmet >> _SOFT_SHIFT), by_idle, dues)
+            external = self._machine.external
+            line = self._background if compiled.task_class == _BACKGROUND else self._normal
+            runs_by_idle = not external and by_idle and not line.passes
+            return watched.need_to_stop(compiled.flags, external, runs_by_idle, dues)
 
     def _checked(self, set_id: int, created_s: float, life_s: float | None) -> _Compiled:
-        if not math.isfinite(created_s) or (life_s is not None and not 0.0 <= life_s < math.inf):
-            raise ConfigError("created_s, life_s: no moment and duration")
+        relaxation.check(created_s, life_s)
+        return self._known(set_id)
+
+    def _known(self, set_id: int) -> _Compiled:
         if set_id >= len(self._compiled):
             raise ConfigError(f"set {set_id}: no such set was compiled")
         return self._compiled[set_id]
@@ -166,7 +212,7 @@ class Rules:
 
     def _outcome(self, compiled: _Compiled, step: int, running: bool) -> OutcomeRow:
         """The table, row by row."""
-        task_class, forced, expires, hard, soft, is_settled, _ = compiled
+        task_class, forced, expires, hard, soft, is_settled, *_ = compiled
         machine = self._machine
         if forced is not None:
             return forced, 0, 0, 0

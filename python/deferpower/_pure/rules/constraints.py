@@ -44,13 +44,6 @@ class Asked:
         self.battery_not_low = battery_not_low
         self.window = (start, end)
 
-    def dropping_steps(self) -> int:
-        """A bit for each step of relaxation at which one of these is dropped."""
-        steps = 0
-        for _, dropped_at, _ in self.entries:
-            steps |= 1 << dropped_at
-        return steps
-
     def unmet(self, machine: Machine, step: int) -> int:
         """Bits of the constraints that still count at a step of relaxation and are not met."""
         unmet = 0
@@ -105,12 +98,40 @@ CONSTRAINTS = (
 _BITS = {entry.code: 1 << bit for bit, entry in enumerate(CONSTRAINTS)}
 CHARGING = _BITS["charging"]
 BATTERY_ABOVE = _BITS["battery_above"]
+BATTERY_NOT_LOW = _BITS["battery_not_low"]
+IDLE = _BITS["idle"]
+STORAGE_NOT_LOW = _BITS["storage_not_low"]
 RESOURCES_OK = _BITS["resources_ok"]
 CUSTOM = _BITS["custom"]
-POWER = CHARGING | BATTERY_ABOVE | _BITS["battery_not_low"]
+POWER = CHARGING | BATTERY_ABOVE | BATTERY_NOT_LOW
 """A hard one of these names the level or the charger, and so settles what power must be like."""
 END = 1 << len(CONSTRAINTS)
 """The first bit that is no constraint's."""
+
+
+def left_at(row: ConstraintRow, step: int) -> ConstraintRow:
+    """The constraints that are not dropped yet at a step of relaxation."""
+    flags, battery_above, start, end, custom = row
+    dropped = 0
+    for bit, entry in enumerate(CONSTRAINTS):
+        if entry.dropped_at <= step:
+            dropped |= flags & 1 << bit
+    if dropped & BATTERY_ABOVE:
+        battery_above = 0.0
+    if dropped & _BITS["window"]:
+        start = end = 0
+    if dropped & CUSTOM:
+        custom = 0
+    return flags & ~dropped, battery_above, start, end, custom
+
+
+def dropping_steps(flags: int) -> int:
+    """A bit for each step of relaxation at which one of these is dropped."""
+    steps = 0
+    for bit, entry in enumerate(CONSTRAINTS):
+        if flags >> bit & 1:
+            steps |= 1 << entry.dropped_at
+    return steps
 
 
 def check(row: ConstraintRow) -> None:

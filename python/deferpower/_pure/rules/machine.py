@@ -18,6 +18,11 @@ class Line:
         self.well = well
         self.passes = True
 
+    @property
+    def turns_at(self) -> float:
+        """The level at which ``passes`` changes."""
+        return self.line if self.passes else self.well
+
     def update(self, level: float | None) -> None:
         """Take in a level; ``None`` on a machine without a battery: nothing waits for one."""
         if level is None:
@@ -48,11 +53,16 @@ class Plug:
         if not seen or held_s >= dwell_s:
             self.counts = seen
 
+    def counts_s(self, dwell_s: float) -> float | None:
+        """When external power that was seen but does not count yet will count."""
+        return self._seen_since_s + dwell_s if self._seen and not self.counts else None
+
 
 class Machine:
     """The last facts, history applied: one answer per question that rules ask."""
 
     def __init__(self) -> None:
+        self.monotonic_s = -math.inf
         self.wall_s = -math.inf
         self.minute = 0
         self.idle = False
@@ -75,6 +85,17 @@ class Machine:
         """Whether external power counts as there."""
         return self._plug is not None and self._plug.counts
 
+    def plug_counts_s(self, dwell_s: float) -> float | None:
+        """When external power that was seen but does not count yet will count."""
+        return None if self._plug is None else self._plug.counts_s(dwell_s)
+
+    def points_to_line(self) -> float | None:
+        """How far the level is from where the nearest line changes; ``None`` without a battery."""
+        level = self._level
+        if level is None:
+            return None
+        return min(abs(line.turns_at - level) for line in self._lines.values())
+
     def line(self, line: float, well: float) -> Line:
         """The line to be above; once it was not, the level must come to ``well``.
 
@@ -93,7 +114,7 @@ class Machine:
             ConfigError: a figure that cannot be; then nothing has changed.
         """
         _check(facts)
-        (monotonic_s, self.wall_s, self.minute), power, load, idle, network, custom = facts
+        (self.monotonic_s, self.wall_s, self.minute), power, load, idle, network, custom = facts
         present, percent, plugged = power
         memory, cpu, storage = load
         connected, metered = network
@@ -102,7 +123,7 @@ class Machine:
         if self._plug is None:
             self._plug = Plug(seen)
         else:
-            self._plug.update(seen, monotonic_s, plug_dwell_s)
+            self._plug.update(seen, self.monotonic_s, plug_dwell_s)
         self._level = (percent or 0.0) if present else None
         for line in self._lines.values():
             line.update(self._level)

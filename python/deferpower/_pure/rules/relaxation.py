@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 from deferpower._contract import RelaxationRow
+from deferpower.errors import ConfigError
 
 IDLE_DROPPED, BATTERY_DROPPED, NETWORK_DROPPED, CHARGING_DROPPED, ALL_DROPPED, DEADLINE = range(
     1, 7
 )
 """Steps of relaxation; step 0 drops nothing, at the last the deadline has come."""
+
+
+def check(created_s: float, life_s: float | None) -> None:
+    """Refuse what is no moment and duration.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    if not math.isfinite(created_s) or (life_s is not None and not 0.0 <= life_s < math.inf):
+        raise ConfigError("created_s, life_s: no moment and duration")
 
 
 def step(

@@ -13,6 +13,9 @@ from deferpower._pure.reading import Traffic
 class Machine(Protocol):
     """Counters and figures of one machine, now. A sensor that is absent or fails is ``None``."""
 
+    has_power_events: bool
+    """Whether the kernel announces when this power changes."""
+
     def look_again(self) -> None:
         """Let sensors that were absent be looked for; until then they are taken as absent."""
 

@@ -50,6 +50,7 @@ class LinuxMachine:
         if not os.path.isdir(root):
             raise ConfigError(f"root: {root!r} is no directory; name one that holds proc and sys")
         self._is_own = root == "/"
+        self.has_power_events = self._is_own
         self._proc = os.fsencode(os.path.join(root, "proc"))
         self._files = [
             HeldFile(os.fsencode(os.path.join(root, name)), may_be_replaced=not self._is_own)

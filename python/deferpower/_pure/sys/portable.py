@@ -37,6 +37,8 @@ _NO_BATTERY: PowerRow = (False, None, True, "none", None, None, None, None, 0)
 class PortableMachine:
     """The `Machine` that psutil sees."""
 
+    has_power_events = False
+
     def __init__(self, root: str, storage_paths: Sequence[str]) -> None:
         """Take the machine itself.
 

@@ -1,0 +1,167 @@
+"""Waits, without a busy loop, until there is something to do."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from deferpower._contract import SampleRow, ToldRow, WakeRow
+from deferpower._facts import facts_row
+from deferpower._pure.cadence import Dues, Need, next_dues
+from deferpower._pure.rules import Rules
+from deferpower._pure.sampler import Sampler
+from deferpower.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deferpower._pure.sys.bells import Bells, Rung
+
+_TIMER, _WOKEN, _FILE, _VERDICT = range(4)
+_ENDS = (0, 3)
+"""Verdicts that no task waits with: to execute now, and to expire."""
+
+_SLOW_MAX_AGE_S = 30.0
+"""How old power may be while only load is waited for."""
+
+
+class _Watched(NamedTuple):
+    set_id: int
+    running: bool
+    before: int
+
+    def is_changed(self, verdict: int) -> bool:
+        if self.running:
+            return verdict != self.before
+        return verdict in _ENDS and self.before not in _ENDS
+
+
+class Watch:
+    """See the contract."""
+
+    def __init__(self, sampler: Sampler, rules: Rules, /) -> None:
+        # Late, since it loads the sockets, which nothing else here needs.
+        from deferpower._pure.sys.bells import Bells
+
+        self._sampler = sampler
+        self._rules = rules
+        self._bells: Bells | None = Bells()
+        self._power_event_s: float | None = None
+        self._is_waiting = False
+        self._lock = threading.RLock()  # a signal handler may close while its thread waits
+
+    def follow(self, path: str, /) -> None:
+        bells = self._bells
+        if bells is not None:
+            bells.follow(path)
+
+    def wake(self) -> None:
+        bells = self._bells
+        if bells is not None:
+            bells.ring()
+
+    def close(self) -> None:
+        with self._lock:
+            bells, self._bells = self._bells, None
+            if bells is None:
+                return
+            if self._is_waiting:
+                bells.ring()  # who waits closes them, once awake
+            else:
+                bells.close()
+
+    def wait(
+        self,
+        waiting: Sequence[int],
+        running: Sequence[int],
+        told: ToldRow,
+        until_wall_s: float | None,
+        /,
+    ) -> WakeRow:
+        if until_wall_s is not None and math.isnan(until_wall_s):
+            raise ConfigError("until_wall_s is not a number; give seconds since the epoch")
+        verdict = self._rules.verdict
+        watched = [
+            _Watched(set_id, runs, verdict(set_id, runs))
+            for set_ids, runs in ((waiting, False), (running, True))
+            for set_id in set_ids
+        ]
+        with self._lock:
+            if self._is_waiting:
+                raise ConfigError(
+                    "watch: another thread waits here; give each thread a watch of its own"
+                )
+            bells = self._bells
+            self._is_waiting = True
+        try:
+            return self._wait(bells, watched, told, until_wall_s)
+        finally:
+            with self._lock:
+                self._is_waiting = False
+                if bells is not None and bells is not self._bells:
+                    bells.close()
+
+    def _wait(
+        self,
+        bells: Bells | None,
+        watched: Sequence[_Watched],
+        told: ToldRow,
+        until_wall_s: float | None,
+    ) -> WakeRow:
+        last: tuple[SampleRow, float, float] | None = None
+        why = _WOKEN if bells is None else None
+        while why is None:
+            assert bells is not None
+            need, dues = self._need(bells.hears_power, watched, told)
+            timeout_s = None
+            if need.due_s < math.inf:
+                timeout_s = max(0.0, need.due_s - time.monotonic())
+            rung = bells.sleep(until_wall_s, timeout_s, need.power)
+            now_s = time.monotonic()
+            if rung.power:
+                self._power_event_s = now_s
+            why = _why(rung)
+            if why is None and need.due_s <= now_s:
+                last = self._sample(need.power and dues.is_power_due(now_s), now_s, told)
+                if any(entry.is_changed(self._rules.verdict(*entry[:2])) for entry in watched):
+                    why = _VERDICT
+        if last is None:
+            return why, None, time.monotonic(), time.time()
+        return (why, *last)
+
+    def _need(
+        self, hears_power: bool, watched: Sequence[_Watched], told: ToldRow
+    ) -> tuple[Need, Dues]:
+        """What all that is watched needs together."""
+        sensed = self._sampler.sensed()
+        if not hears_power:
+            sensed = sensed._replace(has_power_events=False)
+        *_, user_present, _ = told
+        dues = next_dues(self._rules.seen(), sensed, self._power_event_s, user_present)
+        needs = [self._rules.need(entry.set_id, entry.running, dues) for entry in watched]
+        due_s = min((need.due_s for need in needs), default=math.inf)
+        return Need(due_s, any(need.power for need in needs)), dues
+
+    def _sample(
+        self, power_due: bool, now_s: float, told: ToldRow
+    ) -> tuple[SampleRow, float, float]:
+        """Look at the machine, and let the rules judge."""
+        sample = self._sampler.sample(now_s, 0.0 if power_due else _SLOW_MAX_AGE_S)
+        wall_s = time.time()
+        power, cpu, memory, _, _, storage, idle, _ = sample
+        minute, network, user_present, custom = told
+        is_idle = idle is not None and not user_present
+        moment = (now_s, wall_s, minute)
+        self._rules.observe(
+            facts_row(power, cpu, memory, storage, is_idle, moment, network, custom)
+        )
+        return sample, now_s, wall_s
+
+
+def _why(rung: Rung) -> int | None:
+    if rung.woken:
+        return _WOKEN
+    if rung.file:
+        return _FILE
+    return _TIMER if rung.timer else None
