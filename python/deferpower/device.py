@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
@@ -99,11 +98,7 @@ class Device:
             raise ConfigError(f"storage_paths: {storage_paths!r} is one path; put it in a list")
         self._paths = tuple(os.fspath(path) for path in storage_paths)
         self._idle_rules = idle_rules
-        self._new_watch: Callable[[Sampler, Rules], Watch] = module.Watch
-        # No closure over self: a device that nobody holds closes its files at once.
-        self._new_sampler: Callable[[], Sampler] = functools.partial(
-            module.Sampler, self.root, self._paths, idle_rules[:4]
-        )
+        self._module = module
         self._asked_desktop = desktop
         self._clock = clock
         self._wall_clock = wall_clock
@@ -115,16 +110,29 @@ class Device:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._sampler = self._new_sampler()
+        self._sampler = self._open_sampler()
         self._latest: Reading | None = None
         self._desktop = self._open_desktop()
         if self._own_pids is not None:
             self._sampler.set_own_work(self._own_pids)
 
+    def _open_sampler(self) -> Sampler:
+        return self._module.Sampler(self.root, self._paths, self._idle_rules[:4])
+
     def _open_desktop(self) -> SignalSource | None:
         if self._asked_desktop is None:
             return Desktop(self._idle_rules.user_idle_s) if self.root == "/" else None
         return self._asked_desktop or None
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Tells seconds on the line that rates and idleness are measured on."""
+        return self._clock
+
+    @property
+    def wall_clock(self) -> Callable[[], float]:
+        """Tells seconds since the epoch."""
+        return self._wall_clock
 
     @property
     def latest(self) -> Reading | None:
@@ -176,7 +184,7 @@ class Device:
         """
         if self._clock is not time.monotonic:
             raise ConfigError("clock: a device with a clock of its own cannot be waited for")
-        return self._new_watch(self._sampler, rules)
+        return self._module.Watch(self._sampler, rules)
 
     def take(self, wake: WakeRow) -> Reading | None:
         """The reading made of a wait's last sample: no further sample cuts its rates short.

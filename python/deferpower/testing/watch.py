@@ -1,0 +1,162 @@
+"""The quiet wait on a device and a clock that are set by hand: `FakeWatch`."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from deferpower.testing.clock import ManualClock
+from deferpower.testing.machine import Machine, State
+
+if TYPE_CHECKING:
+    from deferpower._contract import FactsRow, Rules, SampleRow
+
+ToldRow: TypeAlias = tuple[int, tuple[bool | None, bool | None], bool, int]
+"""What only the program can tell: local minute of the day, (network connected, metered), whether a
+user is present, mask of the custom predicates that hold."""
+
+WakeRow: TypeAlias = "tuple[int, SampleRow | None, float, float]"
+"""Why a wait ended, the last sample taken in it, and the monotonic and wall time of that."""
+
+_TIMER, _WOKEN, _FILE, _VERDICT = range(4)
+_ENDS = (0, 3)  # verdicts that end the waiting of a task: execute now, expire
+
+_FILE_POLL_S = 0.01
+# File times come from a clock that ticks every 10 ms at the slowest: until a write is older than
+# that, another one may leave the same time behind.
+_FILE_CLOCK_NS = 20_000_000
+
+_Verdicts: TypeAlias = tuple[list[int], list[int]]
+
+
+class FakeWatch:
+    """A `_contract.Watch` that takes a look after each change of its device or clock, in order.
+
+    Nothing is polled, but for a file that is followed, which is looked at every 10 ms of real time.
+    What the device says of network and user counts, and not what the wait was told of them, since
+    the device may have changed after that.
+    """
+
+    def __init__(self, machine: Machine, clock: ManualClock, rules: Rules) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._rules = rules
+        self._files: dict[str, object] = {}
+        # A signal handler may wake() amid anything: a flag and a queue take no lock that it could
+        # find held. The flag keeps what comes between two waits, the queue ends one that sleeps.
+        self._woken = False
+        self._closed = False
+        self._moments: queue.SimpleQueue[_Moment | None] = queue.SimpleQueue()
+
+    def follow(self, path: str, /) -> None:
+        """Have writes to a file from now on end a wait."""
+        self._files[path] = _signature(path)
+
+    def wait(
+        self,
+        waiting: Sequence[int],
+        running: Sequence[int],
+        told: ToldRow,
+        until_wall_s: float | None,
+        /,
+    ) -> WakeRow:
+        """Wait; arguments and answer are those of the contract, times those of the clock."""
+        watched = bool(waiting or running)
+        before = self._verdicts(waiting, running)
+        moments = self._moments = queue.SimpleQueue()
+        last: _Moment | None = None
+        with self._clock.listening(self._look):
+            while not (self._woken or self._closed):
+                try:
+                    moment = moments.get(timeout=_FILE_POLL_S if self._files else None)
+                except queue.Empty:
+                    moment = None
+                if moment is not None:
+                    if watched:
+                        last = moment
+                        self._rules.observe(moment.facts(told))
+                        if _differ(before, self._verdicts(waiting, running)):
+                            return self._wake(_VERDICT, last)
+                    if until_wall_s is not None and moment.wall_s >= until_wall_s:
+                        return self._wake(_TIMER, last)
+                if self._a_file_changed():
+                    return self._wake(_FILE, last)
+        self._woken = False
+        return self._wake(_WOKEN, last)
+
+    def wake(self) -> None:
+        """End the wait of another thread, or the next one. A signal handler may call it."""
+        self._woken = True
+        self._moments.put(None)
+
+    def close(self) -> None:
+        """End this wait and all to come."""
+        self._closed = True
+        self._moments.put(None)
+
+    def _look(self) -> None:
+        clock = self._clock
+        self._moments.put(_Moment(self._machine.state, clock.monotonic(), clock.time()))
+
+    def _verdicts(self, waiting: Sequence[int], running: Sequence[int]) -> _Verdicts:
+        found: list[list[int]] = []
+        for set_ids, runs in ((waiting, False), (running, True)):
+            outcomes = self._rules.evaluate(runs) if set_ids else []
+            found.append([outcomes[set_id][0] for set_id in set_ids])
+        return found[0], found[1]
+
+    def _a_file_changed(self) -> bool:
+        changed = False
+        for path, known in self._files.items():
+            now = _signature(path)
+            if now != known:
+                self._files[path] = now
+                changed = True
+        return changed
+
+    def _wake(self, why: int, last: _Moment | None) -> WakeRow:
+        if last is None:
+            return why, None, self._clock.monotonic(), self._clock.time()
+        return why, last.state.sample(), last.monotonic_s, last.wall_s
+
+
+class _Moment(NamedTuple):
+    """A device and the time, as they were together."""
+
+    state: State
+    monotonic_s: float
+    wall_s: float
+
+    def facts(self, told: ToldRow) -> FactsRow:
+        """The moment as rules see it."""
+        minute, _, _, custom = told
+        state = self.state
+        percent = state.percent
+        return (
+            (self.monotonic_s, self.wall_s, minute),
+            (percent is not None, percent, state.plugged),
+            (state.memory_percent, state.cpu_percent, state.storage_percent),
+            state.idle and not state.user_present,
+            (state.connected, state.metered),
+            custom,
+        )
+
+
+def _differ(before: _Verdicts, now: _Verdicts) -> bool:
+    """Whether something that waited need not any more, or something that runs is told otherwise."""
+    waited = zip(before[0], now[0], strict=True)
+    return before[1] != now[1] or any(a != b and b in _ENDS for a, b in waited)
+
+
+def _signature(path: str) -> object:
+    """Equal as long as a file is not written to, and equal to nothing while that cannot be told."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    if 0 <= time.time_ns() - status.st_mtime_ns < _FILE_CLOCK_NS:
+        return object()
+    return status.st_ino, status.st_size, status.st_mtime_ns
