@@ -12,20 +12,13 @@ from typing import Any
 import pytest
 
 from deferpower import ConfigError, Device, IdleRules
+from deferpower.testing import ManualClock
 from deferpower.types import Cpu, Disk, Memory, Network, Power, Storage
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock(start_wall_s=1.7e9)
 
 
 def write(root: Path, path: str, text: str) -> None:
@@ -66,14 +59,15 @@ def laptop(tmp_path: Path) -> Path:
     return root
 
 
-def test_the_parts_of_a_reading(backend_name: str, laptop: Path, clock: Clock) -> None:
+def test_the_parts_of_a_reading(backend_name: str, laptop: Path, clock: ManualClock) -> None:
     device = Device(
         root=laptop,
         backend=backend_name,
         storage_paths=[laptop, laptop / "missing"],
         clock=clock,
-        wall_clock=lambda: 1.7e9,
+        wall_clock=clock.time,
     )
+    assert (device.clock(), device.wall_clock()) == (1000.0, 1.7e9)
     first = device.read(max_age_s=0)
     assert first.power == Power(True, 60.0, False, "discharging", -10.0, 30.0, 50.0, 10800.0, 1)
     assert first.cpu == Cpu(None, 2, 1.5, None)
@@ -92,7 +86,7 @@ def test_the_parts_of_a_reading(backend_name: str, laptop: Path, clock: Clock) -
     assert 0 <= here.used_percent <= 100
 
     counters(laptop, busy=130, idle=170, sectors=200, rx=6000)
-    clock.now += 10
+    clock.advance(10)
     second = device.read(max_age_s=0)
     assert second.cpu is not None
     assert second.cpu.busy_percent == pytest.approx(30.0)
@@ -114,14 +108,16 @@ def test_a_relative_root_stays_where_it_was(
     assert (before.power.battery_count, after.power.battery_count) == (1, 2)
 
 
-def test_a_young_reading_is_given_again(backend_name: str, laptop: Path, clock: Clock) -> None:
+def test_a_young_reading_is_given_again(
+    backend_name: str, laptop: Path, clock: ManualClock
+) -> None:
     device = Device(root=laptop, backend=backend_name, clock=clock)
     assert device.latest is None
     first = device.read()
-    clock.now += 0.9
+    clock.advance(0.9)
     assert device.read(max_age_s=1.0) is first
     assert device.latest is first
-    clock.now += 0.1
+    clock.advance(0.1)
     second = device.read(max_age_s=1.0)
     assert second is not first
     assert device.latest is second
@@ -129,7 +125,7 @@ def test_a_young_reading_is_given_again(backend_name: str, laptop: Path, clock: 
 
 
 def test_power_is_read_seldom_unless_wanted_afresh(
-    backend_name: str, laptop: Path, clock: Clock
+    backend_name: str, laptop: Path, clock: ManualClock
 ) -> None:
     device = Device(root=laptop, backend=backend_name, clock=clock)
     adapter = laptop / "sys/class/power_supply/AC/online"
@@ -141,14 +137,14 @@ def test_power_is_read_seldom_unless_wanted_afresh(
 
     assert plugged(1.0) is False
     adapter.write_text("1\n")
-    clock.now += 29
+    clock.advance(29)
     assert plugged(1.0) is False
     assert plugged(0) is True
     adapter.write_text("0\n")
-    clock.now += 30
+    clock.advance(30)
     assert plugged(1.0) is False
     adapter.write_text("1\n")
-    clock.now += 60
+    clock.advance(60)
     assert plugged(90.0) is False
     assert plugged(45.0) is True
 
@@ -170,7 +166,7 @@ def test_idle_rules_are_checked(backend_name: str) -> None:
 
 
 def test_idle_comes_after_the_dwell_and_ends_with_load(
-    backend_name: str, laptop: Path, clock: Clock
+    backend_name: str, laptop: Path, clock: ManualClock
 ) -> None:
     device = Device(
         root=laptop, backend=backend_name, clock=clock, idle_rules=IdleRules(dwell_s=20)
@@ -180,10 +176,10 @@ def test_idle_comes_after_the_dwell_and_ends_with_load(
     for busy_ticks in (0, 50, 50, 50, 900):
         counters(laptop, busy=ticks, idle=100_000 - ticks, sectors=100, rx=1000)
         ticks += busy_ticks
-        counters(laptop, busy=ticks, idle=100_000 + int(clock.now) * 200, sectors=100, rx=1000)
+        counters(laptop, busy=ticks, idle=100_000 + int(clock()) * 200, sectors=100, rx=1000)
         reading = device.read(max_age_s=0)
         idle.append((reading.idle, reading.quiet_since_s))
-        clock.now += 10
+        clock.advance(10)
     assert idle == [
         (None, None),
         (None, 1000.0),

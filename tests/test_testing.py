@@ -625,6 +625,18 @@ class TestWaiting:
         finally:
             signal.signal(signal.SIGUSR1, before)
 
+    def test_a_wait_that_cannot_be(self, bench: Callable[..., Bench]) -> None:
+        at = bench()
+        known = at.rules.requires("idle")
+        for unknown in (known + 1, -1):
+            with pytest.raises(ConfigError, match=f"requirement {unknown} is unknown"):
+                at.watch.wait([unknown], (), at.TOLD, None)
+        with pytest.raises(ConfigError, match="until_wall_s: nan is no moment"):
+            at.watch.wait((), (), at.TOLD, float("nan"))
+        at.wait(waiting=[known])
+        with pytest.raises(ConfigError, match="watch: another thread waits here"):
+            at.watch.wait((), (), at.TOLD, None)
+
     def test_what_is_closed_waits_no_more(self, bench: Callable[..., Bench]) -> None:
         at = bench()
         waiter = at.wait(waiting=[at.rules.requires("idle")])
@@ -663,6 +675,15 @@ class TestWaiting:
         assert at.watch.wait((), (), at.TOLD, None)[0] == WOKEN
         file.write_bytes(b"just now")
         assert at.watch.wait((), (), at.TOLD, None)[0] == FILE
+
+    def test_a_file_may_be_followed_while_somebody_waits(
+        self, bench: Callable[..., Bench], file: Path
+    ) -> None:
+        at = bench()
+        waiter = at.wait(waiting=[at.rules.requires("idle")])
+        at.watch.follow(str(file))
+        file.write_bytes(b"just now")
+        assert waiter.answer()[0] == FILE
 
     def test_no_write_is_too_quick_or_too_small_to_be_seen(
         self, bench: Callable[..., Bench], file: Path

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from deferpower.errors import ConfigError
 from deferpower.testing.clock import ManualClock
 from deferpower.testing.machine import Machine, State
 
@@ -50,10 +53,12 @@ class FakeWatch:
         self._woken = False
         self._closed = False
         self._moments: queue.SimpleQueue[_Moment | None] = queue.SimpleQueue()
+        self._occupied = threading.Lock()
 
     def follow(self, path: str, /) -> None:
         """Have writes to a file from now on end a wait."""
         self._files[path] = _signature(path)
+        self._moments.put(None)  # who sleeps already must begin to look at it
 
     def wait(
         self,
@@ -63,7 +68,27 @@ class FakeWatch:
         until_wall_s: float | None,
         /,
     ) -> WakeRow:
-        """Wait; arguments and answer are those of the contract, times those of the clock."""
+        """Wait as the contract says, on the times of the clock.
+
+        Raises:
+            ConfigError: nothing observed yet, an unknown id, no moment, another thread waits here.
+        """
+        if until_wall_s is not None and math.isnan(until_wall_s):
+            raise ConfigError("until_wall_s: nan is no moment; give seconds since the epoch")
+        if not self._occupied.acquire(blocking=False):
+            raise ConfigError("watch: another thread waits here; open one for each thread")
+        try:
+            return self._wait(waiting, running, told, until_wall_s)
+        finally:
+            self._occupied.release()
+
+    def _wait(
+        self,
+        waiting: Sequence[int],
+        running: Sequence[int],
+        told: ToldRow,
+        until_wall_s: float | None,
+    ) -> WakeRow:
         watched = bool(waiting or running)
         before = self._verdicts(waiting, running)
         moments = self._moments = queue.SimpleQueue()
@@ -105,12 +130,15 @@ class FakeWatch:
         found: list[list[int]] = []
         for set_ids, runs in ((waiting, False), (running, True)):
             outcomes = self._rules.evaluate(runs) if set_ids else []
+            for set_id in set_ids:
+                if not 0 <= set_id < len(outcomes):
+                    raise ConfigError(f"requirement {set_id} is unknown; compile it first")
             found.append([outcomes[set_id][0] for set_id in set_ids])
         return found[0], found[1]
 
     def _a_file_changed(self) -> bool:
         changed = False
-        for path, known in self._files.items():
+        for path, known in tuple(self._files.items()):
             now = _signature(path)
             if now != known:
                 self._files[path] = now
@@ -148,7 +176,7 @@ class _Moment(NamedTuple):
 def _differ(before: _Verdicts, now: _Verdicts) -> bool:
     """Whether something that waited need not any more, or something that runs is told otherwise."""
     waited = zip(before[0], now[0], strict=True)
-    return before[1] != now[1] or any(a != b and b in _ENDS for a, b in waited)
+    return before[1] != now[1] or any(a not in _ENDS and b in _ENDS for a, b in waited)
 
 
 def _signature(path: str) -> object:
