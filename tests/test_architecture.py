@@ -22,7 +22,9 @@ FACE = ""
 FLOORS = (
     ("__main__", "cli"),
     (FACE,),
-    ("_guard", "command", "testing"),
+    ("testing",),
+    ("tasks",),
+    ("_guard", "command"),
     ("policy",),
     ("classifier", "processing", "reasons", "resources", "scheduler"),
     ("constraints", "task", "thresholds"),

@@ -24,9 +24,8 @@ from deferpower import (
     Task,
     TaskClass,
 )
-from deferpower._contract import CONSTRAINTS, Backend, FactsRow, Rules
+from deferpower._contract import CONSTRAINTS, Backend, FactsRow, Rules, WakeRow, Watch
 from deferpower.testing import FakeDevice, ManualClock
-from deferpower.testing.watch import FakeWatch, WakeRow
 from deferpower.thresholds import Thresholds
 from deferpower.types import Cpu, Disk, Memory, Network, Power, Storage, User
 
@@ -96,19 +95,26 @@ class TestManualClock:
         clock.advance(1)
         assert seen == [0, 1, -2]
 
-    def test_no_move_is_lost_among_threads(self) -> None:
-        clock = ManualClock(start_wall_s=0)
+    def test_threads_move_it_one_after_the_other(self) -> None:
+        clock = ManualClock(start_wall_s=0, start_monotonic_s=0)
+        seen: list[float] = []
+
+        def note() -> None:
+            time.sleep(0)  # lets another thread run
+            seen.append(clock.monotonic())
 
         def move() -> None:
-            for _ in range(2000):
+            for _ in range(500):
                 clock.advance(1)
 
         movers = [threading.Thread(target=move) for _ in range(4)]
-        for mover in movers:
-            mover.start()
-        for mover in movers:
-            mover.join()
-        assert (clock.time(), clock.monotonic(), clock.moves) == (8000, 9000, 8000)
+        with clock.listening(note):
+            for mover in movers:
+                mover.start()
+            for mover in movers:
+                mover.join()
+        assert seen == list(range(2001))
+        assert (clock.time(), clock.monotonic(), clock.moves) == (2000, 2000, 2000)
 
 
 class TestReadings:
@@ -383,7 +389,7 @@ class Recorder:
 class Waiter(threading.Thread):
     """A wait in a thread of its own."""
 
-    def __init__(self, watch: FakeWatch, *wait: Any) -> None:
+    def __init__(self, watch: Watch, *wait: Any) -> None:
         super().__init__(daemon=True)
         self._watch = watch
         self._wait = wait
@@ -506,6 +512,15 @@ class TestWaiting:
         assert sample is not None
         assert sample[:3] == (reading.power, reading.cpu, reading.memory)
         assert sample[5:] == ((reading.storage["/"],), reading.quiet_since_s, reading.quiet_since_s)
+
+    def test_its_sample_becomes_the_latest_reading(self, bench: Callable[..., Bench]) -> None:
+        at = bench(**ON_BATTERY)
+        waiter = at.wait(waiting=[at.rules.requires("charging")])
+        at.device.plug_in()
+        reading = at.device.take(waiter.answer())
+        assert reading is not None
+        assert reading is at.device.latest
+        assert reading == at.device.read()
 
     def test_its_rules_see_what_a_scheduler_shows_them(self, bench: Callable[..., Bench]) -> None:
         at = bench(
@@ -692,8 +707,9 @@ class TestWaiting:
         at.watch.follow(str(file))
         for number in range(100):
             file.write_bytes(b"%8d" % number)
-            waiter = at.wait()
-            assert waiter.answer()[0] == FILE
+            tick_ns = time.time_ns() // 10_000_000 * 10_000_000  # as a slow kernel stamps it
+            os.utime(file, ns=(tick_ns, tick_ns))
+            assert at.wait().answer()[0] == FILE
 
     def test_a_file_that_comes_and_goes(self, bench: Callable[..., Bench], tmp_path: Path) -> None:
         at = bench()

@@ -39,6 +39,16 @@ if TYPE_CHECKING:
     from deferpower.task import Task as Task
     from deferpower.task import TaskClass as TaskClass
     from deferpower.task import Verdict as Verdict
+    from deferpower.tasks.context import Context as Context
+    from deferpower.tasks.context import Stopped as Stopped
+    from deferpower.tasks.events import Event as Event
+    from deferpower.tasks.function import TaskFunction as TaskFunction
+    from deferpower.tasks.handle import Handle as Handle
+    from deferpower.tasks.manager import BackgroundTaskManager as BackgroundTaskManager
+    from deferpower.tasks.record import TaskFailed as TaskFailed
+    from deferpower.tasks.record import TaskRecord as TaskRecord
+    from deferpower.tasks.record import TaskState as TaskState
+    from deferpower.tasks.why import Why as Why
     from deferpower.types import IdleRules as IdleRules
     from deferpower.types import Reading as Reading
 
@@ -65,6 +75,16 @@ _HOMES = {
     "Task": "task",
     "TaskClass": "task",
     "Verdict": "task",
+    "Context": "tasks.context",
+    "Stopped": "tasks.context",
+    "Event": "tasks.events",
+    "TaskFunction": "tasks.function",
+    "Handle": "tasks.handle",
+    "BackgroundTaskManager": "tasks.manager",
+    "TaskFailed": "tasks.record",
+    "TaskRecord": "tasks.record",
+    "TaskState": "tasks.record",
+    "Why": "tasks.why",
     "IdleRules": "types",
     "Reading": "types",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from deferpower.errors import ConfigError
@@ -74,6 +74,11 @@ class Window:
     def minutes_until_open(self, minute: int) -> int:
         """Minutes from this minute of the day to the next one inside; 0 when inside."""
         return 0 if self.contains(minute) else (self.start_minute - minute) % _MINUTES_OF_DAY
+
+    def minutes_until_change(self, minute: int) -> int:
+        """Minutes from this minute of the day until it opens or closes next; at least 1."""
+        edge = self.end_minute if self.contains(minute) else self.start_minute
+        return (edge - minute - 1) % _MINUTES_OF_DAY + 1
 
     def __str__(self) -> str:
         return f"{clock_text(self.start_minute)}-{clock_text(self.end_minute)}"
@@ -176,6 +181,21 @@ class Constraints:
                 ("custom", bool(self.custom)),
             )
             if is_asked
+        )
+
+    def only(self, codes: Collection[str]) -> Constraints:
+        """Those of these conditions that have one of the codes."""
+        asked = self.network if self.network in codes else None
+        return Constraints(
+            charging=self.charging and "charging" in codes,
+            battery_above=self.battery_above if "battery_above" in codes else None,
+            battery_not_low=self.battery_not_low and "battery_not_low" in codes,
+            idle=self.idle and "idle" in codes,
+            network=asked,
+            storage_not_low=self.storage_not_low and "storage_not_low" in codes,
+            resources_ok=self.resources_ok and "resources_ok" in codes,
+            window=self.window if "window" in codes else None,
+            custom=self.custom if "custom" in codes else (),
         )
 
 

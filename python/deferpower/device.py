@@ -202,7 +202,7 @@ class Device:
         with self._lock:
             reading = self._reading(sample, monotonic_s, wall_s, _SIGNALS_MAX_AGE_S)
             latest = self._latest
-            if latest is None or latest.monotonic_s < monotonic_s:
+            if latest is None or latest.monotonic_s <= monotonic_s:
                 self._latest = reading
             return reading
 

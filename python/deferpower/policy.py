@@ -145,11 +145,11 @@ class Policy:
         self, device: Device | None = None, backend: str | None = None, **arguments: Any
     ) -> IntelligentScheduler:
         """A scheduler by this policy; arguments as for `IntelligentScheduler`."""
+        arguments.setdefault("classifier", self.classifier(backend))
         return IntelligentScheduler(
             self.device(backend=backend) if device is None else device,
             backend,
             thresholds=self.thresholds,
-            classifier=self.classifier(backend),
             **arguments,
         )
 

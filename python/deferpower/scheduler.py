@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 import time
@@ -16,6 +17,9 @@ from deferpower._contract import (
     FactsRow,
     OutcomeRow,
     RequirementRow,
+    Rules,
+    ToldRow,
+    Watch,
 )
 from deferpower._facts import facts_row
 from deferpower.constraints import Constraints
@@ -199,6 +203,50 @@ class IntelligentScheduler:
             return 1
         return self.thresholds.max_background_batch
 
+    def compile(self, task: Task) -> int:
+        """The number under which `evaluate` judges all tasks that ask what this one asks.
+
+        Args:
+            task: its class must be set; its age does not matter.
+
+        Raises:
+            TaskError: it names a custom condition that this scheduler does not know.
+        """
+        assert task.task_class is not None
+        with self._lock:
+            return self._decider.compile(task, task.task_class)
+
+    def relaxed(self, task: Task, now_s: float) -> tuple[Task, float | None]:
+        """What a task asks at a moment, as a task without an age; and when that changes next.
+
+        Preferences that it has dropped by then are left out; from its deadline on it is forced to
+        run, or to expire.
+        """
+        return self._decider.relaxed(task, now_s)
+
+    def observe(self, reading: Reading) -> None:
+        """Take in a reading; `evaluate` is about it, until the next."""
+        with self._lock:
+            if reading is not self._decider.reading:
+                self._observe(reading)
+
+    def open_watch(self) -> Watch:
+        """A watch on the device that judges what was compiled here."""
+        return self.device.open_watch(self._decider.rules)
+
+    def told(self, reading: Reading) -> ToldRow:
+        """What a watch cannot see by itself, as of a reading that was observed."""
+        return self._decider.told(reading, self._local_minute(reading.wall_s))
+
+    def local_minute(self, wall_s: float) -> int:
+        """The minute of the local day, 0-1439, at a moment since the epoch."""
+        return self._local_minute(wall_s)
+
+    def evaluate(self, *, running: bool) -> list[OutcomeRow]:
+        """What the last reading means for everything that was compiled, by its number."""
+        with self._lock:
+            return self._decider.evaluate(running)
+
     def _observe(self, reading: Reading) -> None:
         holds = {
             name: _holds(name, predicate, reading) for name, predicate in self._predicates.items()
@@ -224,6 +272,7 @@ class _Decider:
         self._thresholds = thresholds
         self._predicates = {name: 1 << bit for bit, name in enumerate(predicates)}
         self._local_minute = 0
+        self._held = 0
         self._minute_at = minute_at
         self._token = object()
         self._decisions: dict[tuple[int, OutcomeRow], Decision] = {}
@@ -236,6 +285,7 @@ class _Decider:
             raise ConfigError(f"local_minute: {local_minute!r} is no minute of the day, 0 to 1439")
         mask = sum(bit for name, bit in self._predicates.items() if holds[name])
         self._rules.observe(_facts(reading, local_minute, mask))
+        self._held = mask
         self._local_minute = local_minute
         self._decisions.clear()
         self.reading = reading
@@ -258,6 +308,52 @@ class _Decider:
         if step_s is None or step_s >= decision.scheduled_time:
             return decision
         return decision._replace(scheduled_time=step_s)
+
+    @property
+    def rules(self) -> Rules:
+        return self._rules
+
+    def told(self, reading: Reading, local_minute: int) -> ToldRow:
+        network, user = reading.network, reading.user
+        return (
+            local_minute,
+            (None, None) if network is None else (network.connected, network.metered),
+            user is not None and user.present,
+            self._held,
+        )
+
+    def compile(self, task: Task, task_class: TaskClass) -> int:
+        return self._rules.compile(self._requirement(task, task_class))
+
+    def evaluate(self, running: bool) -> list[OutcomeRow]:
+        return self._rules.evaluate(running)
+
+    def relaxed(self, task: Task, now_s: float) -> tuple[Task, float | None]:
+        assert task.task_class is not None
+        known = dataclasses.replace(
+            task,
+            constraints=dataclasses.replace(task.constraints, custom=()),
+            prefer=dataclasses.replace(task.prefer, custom=()),
+        )
+        flags = _BIT["custom"] if task.prefer.custom else 0
+        class_code, forced, expires, hard, soft = self._requirement(known, task.task_class)
+        soft = (soft[0] | flags, *soft[1:])
+        row, again_s = self._rules.relaxed(
+            (class_code, forced, expires, hard, soft), task.created_s, task.deadline_s, now_s
+        )
+        left = tuple(code for code, bit in _BIT.items() if row[4][0] & bit)
+        asks = dataclasses.replace(
+            task,
+            type="",
+            description="",
+            priority="normal",
+            prefer=task.prefer.only(left),
+            created_s=0.0,
+            deadline_s=None,
+            on_deadline="run",
+            override=None if row[1] is None else _VERDICTS[row[1]],
+        )
+        return asks, again_s
 
     def _explain(self, task: Task, task_class: TaskClass, outcome: OutcomeRow) -> Decision:
         """The decision that all tasks share which require the same and came as far."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from deferpower.constraints import ANYTIME, Constraints
+from deferpower.constraints import ANYTIME, Constraints, Window
 from deferpower.errors import TaskError
 from deferpower.thresholds import is_number
 
@@ -103,6 +103,20 @@ class Task(_Noted):
             is_number(self.deadline_s) and 0 <= self.deadline_s <= 1e15
         ):
             raise _wrong("deadline_s", self.deadline_s, "a number of seconds of at least 0")
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The local hours that it asks for."""
+        asked = (self.constraints.window, self.prefer.window)
+        return tuple(window for window in asked if window is not None)
+
+    @property
+    def asks_of_program(self) -> bool:
+        """Whether it asks for what no sensor of the kernel tells: the user, the network, custom."""
+        return any(
+            asked.idle or asked.network is not None or asked.custom
+            for asked in (self.constraints, self.prefer)
+        ) or self.task_class in (TaskClass.BACKGROUND, TaskClass.NORMAL)
 
     @classmethod
     def of(cls, task: Task | Mapping[str, Any]) -> Task:

@@ -25,11 +25,25 @@ production. A charger that was pulled only just now counts again once it has hel
     >>> device.clock.advance(5)
     >>> scheduler.schedule_task(backup).execute_now
     True
+
+And a whole queue, in the thread of the test:
+
+    >>> from deferpower import BackgroundTaskManager
+    >>> from deferpower.testing import run_until_idle
+    >>> tasks = BackgroundTaskManager(device=FakeDevice(plugged=False, percent=90))
+    >>> backup = tasks.task(lambda: "done", name="backup", constraints=Constraints(charging=True))
+    >>> handle = backup.defer()
+    >>> len(run_until_idle(tasks))
+    0
+    >>> tasks.device.plug_in()
+    >>> [task.result for task in run_until_idle(tasks)]
+    ['done']
 """
 
 from __future__ import annotations
 
 from deferpower.testing.clock import ManualClock
 from deferpower.testing.device import FakeDevice
+from deferpower.testing.running import run_until_idle
 
-__all__ = ["FakeDevice", "ManualClock"]
+__all__ = ["FakeDevice", "ManualClock", "run_until_idle"]

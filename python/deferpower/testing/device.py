@@ -11,7 +11,7 @@ from deferpower.testing.watch import FakeWatch
 from deferpower.types import IdleRules, Reading
 
 if TYPE_CHECKING:
-    from deferpower._contract import Rules, Sampler
+    from deferpower._contract import Rules, Sampler, Watch
 
 
 class Changes(TypedDict, total=False):
@@ -161,7 +161,7 @@ class FakeDevice(Device):
             self._fresh = (reading, moves)
         return reading
 
-    def open_watch(self, rules: Rules) -> FakeWatch:
+    def open_watch(self, rules: Rules) -> Watch:
         """A wait that ends when this device changes or its clock is moved; see `FakeWatch`."""
         return FakeWatch(self._machine, self.clock, rules)
 

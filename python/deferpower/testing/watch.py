@@ -10,19 +10,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from deferpower._facts import facts_row
 from deferpower.errors import ConfigError
 from deferpower.testing.clock import ManualClock
 from deferpower.testing.machine import Machine, State
 
 if TYPE_CHECKING:
-    from deferpower._contract import FactsRow, Rules, SampleRow
-
-ToldRow: TypeAlias = tuple[int, tuple[bool | None, bool | None], bool, int]
-"""What only the program can tell: local minute of the day, (network connected, metered), whether a
-user is present, mask of the custom predicates that hold."""
-
-WakeRow: TypeAlias = "tuple[int, SampleRow | None, float, float]"
-"""Why a wait ended, the last sample taken in it, and the monotonic and wall time of that."""
+    from deferpower._contract import FactsRow, Rules, ToldRow, WakeRow
 
 _TIMER, _WOKEN, _FILE, _VERDICT = range(4)
 _ENDS = (0, 3)  # verdicts that end the waiting of a task: execute now, expire
@@ -162,12 +156,14 @@ class _Moment(NamedTuple):
         """The moment as rules see it."""
         minute, _, _, custom = told
         state = self.state
-        percent = state.percent
-        return (
-            (self.monotonic_s, self.wall_s, minute),
-            (percent is not None, percent, state.plugged),
-            (state.memory_percent, state.cpu_percent, state.storage_percent),
+        power, cpu, memory, _, _, storage, _, _ = state.sample()
+        return facts_row(
+            power,
+            cpu,
+            memory,
+            storage,
             state.idle and not state.user_present,
+            (self.monotonic_s, self.wall_s, minute),
             (state.connected, state.metered),
             custom,
         )

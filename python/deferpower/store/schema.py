@@ -1,0 +1,90 @@
+"""The tables, as one script for each version of the schema."""
+
+from __future__ import annotations
+
+_TASKS = """
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- What is to be done and how, and what it asks of the machine: each distinct text once.
+CREATE TABLE specs (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE lanes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+
+CREATE TABLE workers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    boot_id TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    pid_namespace TEXT NOT NULL,
+    started TEXT NOT NULL
+);
+
+CREATE TABLE tasks (
+    id INTEGER PRIMARY KEY,
+    spec INTEGER NOT NULL REFERENCES specs,
+    state INTEGER NOT NULL,
+    lane INTEGER,
+    priority INTEGER NOT NULL,
+    created_s REAL NOT NULL,
+    due_s REAL NOT NULL,
+    life_s REAL,
+    wake_s REAL,
+    payload TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0,
+    worker INTEGER,
+    asked INTEGER NOT NULL DEFAULT 0,
+    blockers INTEGER NOT NULL DEFAULT 0,
+    unique_key TEXT,
+    started_s REAL,
+    finished_s REAL,
+    result TEXT,
+    error TEXT,
+    checkpoint TEXT,
+    note TEXT,
+    metadata TEXT
+);
+
+-- Each index holds only the tasks that it is for, so that a task pays for where it is.
+-- Ready to start once the machine agrees: claimed from here, whatever else is parked.
+CREATE INDEX tasks_lane ON tasks (lane, priority DESC, due_s) WHERE lane IS NOT NULL;
+-- Those that killed their worker once are claimed one at a time.
+CREATE INDEX tasks_suspect ON tasks (lane, priority DESC, due_s)
+    WHERE lane IS NOT NULL AND crashes > 0;
+-- Touched when their moment comes: due, a preference dropped, the deadline.
+CREATE INDEX tasks_wake ON tasks (wake_s) WHERE wake_s IS NOT NULL;
+CREATE INDEX tasks_worker ON tasks (worker) WHERE worker IS NOT NULL;
+CREATE INDEX tasks_finished ON tasks (state, finished_s) WHERE finished_s IS NOT NULL;
+CREATE INDEX tasks_unique ON tasks (unique_key) WHERE unique_key IS NOT NULL AND finished_s IS NULL;
+
+-- A task that waits for another to succeed.
+CREATE TABLE links (
+    before INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    after INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    PRIMARY KEY (before, after)
+) WITHOUT ROWID;
+CREATE INDEX links_after ON links (after, place);
+
+-- What went wrong in an attempt; one that succeeded leaves its result in the task.
+CREATE TABLE failures (
+    task INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    started_s REAL,
+    ended_s REAL NOT NULL,
+    error TEXT NOT NULL,
+    PRIMARY KEY (task, attempt, ended_s)
+) WITHOUT ROWID;
+
+-- Output of commands, in pieces.
+CREATE TABLE logs (
+    task INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (task, place)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_TASKS,)
+"""``MIGRATIONS[n]`` leads from version n to version n + 1."""

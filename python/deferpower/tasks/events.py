@@ -1,0 +1,130 @@
+"""What happens to tasks, told to whoever wants to know: callbacks, waiting threads, the log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from deferpower.store.records import ENDED, State
+
+if TYPE_CHECKING:
+    from deferpower.store.tasks import Ended
+    from deferpower.tasks.runs import Run
+
+_log = logging.getLogger("deferpower.tasks")
+
+EventKind = Literal[
+    "submitted",
+    "started",
+    "stopping",
+    "resumed",
+    "stopped",
+    "retrying",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "expired",
+    "orphaned",
+]
+
+
+class Event(NamedTuple):
+    """Something that happened to a task.
+
+    Attributes:
+        kind: what: ``submitted``; ``started``; ``stopping``: told to stop or frozen, ``detail``
+            says why; ``resumed``: may go on after all; ``stopped``: gave way and waits again;
+            ``retrying``: failed and runs again later; ``succeeded``, ``failed``, ``cancelled``,
+            ``expired``: ended; ``orphaned``: its worker died, it runs again.
+        task_id: which task.
+        name: the name of its function, where it is at hand.
+        wall_s: when, seconds since the epoch.
+        detail: more about it, in words; may be empty.
+    """
+
+    kind: EventKind
+    task_id: int
+    name: str
+    wall_s: float
+    detail: str
+
+
+_ENDS: dict[State, EventKind] = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.EXPIRED: "expired",
+}
+_LOUD = {"failed": logging.ERROR, "retrying": logging.WARNING, "orphaned": logging.WARNING}
+
+
+class Events:
+    """Callbacks and waiting threads of one manager."""
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
+        self._callbacks: list[Callable[[Event], None]] = []
+        self._waiters: dict[int, list[threading.Event]] = {}
+        self._lock = threading.Lock()
+
+    def subscribe(self, callback: Callable[[Event], None]) -> None:
+        """Have a callback called with each event, in the thread in which it happens."""
+        self._callbacks.append(callback)
+
+    def emit(self, kind: EventKind, task_id: int, name: str = "", detail: str = "") -> None:
+        """Tell of an event. What a callback raises is logged and goes no further."""
+        level = _LOUD.get(kind, logging.DEBUG)
+        if _log.isEnabledFor(level):
+            _log.log(
+                level,
+                "task %d%s %s%s",
+                task_id,
+                name and f" ({name})",
+                kind,
+                detail and f": {detail}",
+            )
+        if not self._callbacks:
+            return
+        event = Event(kind, task_id, name, self._wall_clock(), detail)
+        for callback in self._callbacks:
+            try:
+                callback(event)
+            except Exception:
+                _log.exception("a callback failed at event %s of task %d", kind, task_id)
+
+    def ended(self, run: Run, row: Ended) -> None:
+        """Tell what became of a run."""
+        if row.state in ENDED:
+            self.emit(_ENDS[row.state], row.id, run.spec.name, row.error or "")
+            self.release(row.id)
+        elif row.failed:
+            self.emit("retrying", row.id, run.spec.name, row.error or "")
+        else:
+            periodic = run.spec.every_s is not None and row.created_s is not None
+            self.emit("succeeded" if periodic else "stopped", row.id, run.spec.name)
+
+    @contextlib.contextmanager
+    def waiting_for(self, task_id: int) -> Iterator[threading.Event]:
+        """An event that is set when a task has ended in this process."""
+        event = threading.Event()
+        with self._lock:
+            self._waiters.setdefault(task_id, []).append(event)
+        try:
+            yield event
+        finally:
+            with self._lock:
+                left = self._waiters.get(task_id, [])
+                if event in left:
+                    left.remove(event)
+                if not left:
+                    self._waiters.pop(task_id, None)
+
+    def release(self, task_id: int) -> None:
+        """Wake those that wait for a task."""
+        if self._waiters:
+            with self._lock:
+                for event in self._waiters.pop(task_id, ()):
+                    event.set()

@@ -1,0 +1,627 @@
+"""`BackgroundTaskManager`: defer functions until the device can spare it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+
+from deferpower.errors import ConfigError, TaskError
+from deferpower.policy import Policy
+from deferpower.task import Task, TaskClass, Verdict
+from deferpower.tasks import why as reasons
+from deferpower.tasks.events import Event, Events
+from deferpower.tasks.function import Registry, TaskFunction, TaskOptions
+from deferpower.tasks.handle import Handle
+from deferpower.tasks.payload import payload, to_json
+from deferpower.tasks.queue import Call, OnConflict, Queue, checked_metadata, moment
+from deferpower.tasks.record import TaskFailed, TaskRecord, TaskState
+from deferpower.tasks.runner import Runner
+from deferpower.tasks.spec import Spec
+from deferpower.tasks.worker import Worker
+
+if TYPE_CHECKING:
+    from deferpower.device import Device
+    from deferpower.store.database import Durability
+    from deferpower.tasks.service import Service
+    from deferpower.tasks.why import Why
+
+R = TypeVar("R")
+_POLL_S = 0.25
+
+
+class BackgroundTaskManager:
+    """A queue of tasks that run when the device can spare it.
+
+    With a path, tasks outlive the program, and several programs may share them. May be shared by
+    threads; after a fork the child goes on with the same file, without running tasks itself until
+    it calls `start`.
+
+    Attributes:
+        device: the machine that is watched.
+        policy: where all lines are drawn.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        device: Device | None = None,
+        policy: Policy | None = None,
+        executor: Executor | None = None,
+        durability: Durability = "full",
+        max_queued: int = 1_000_000,
+        max_workers: int | None = None,
+        retention_s: float = 86_400.0,
+        predicates: Mapping[str, Callable[..., bool]] | None = None,
+    ) -> None:
+        """Open a queue; nothing runs before `start`.
+
+        Args:
+            path: SQLite file, made if it is not there; ``None`` keeps tasks in memory.
+            device: where readings and clocks come from; ``None`` makes one by the policy.
+            policy: ``None`` takes the defaults.
+            executor: where functions run; ``None`` for threads of this process, as many as the
+                battery-aware profile allows. One that is no ``ThreadPoolExecutor`` gets functions
+                by the names of their modules.
+            durability: ``"full"`` survives a loss of power, ``"process"`` the death of any process.
+            max_queued: tasks that may wait or run at once.
+            max_workers: tasks that may run at once; ``None`` leaves it to the profile, or to the
+                executor.
+            retention_s: how long tasks are kept when they have ended.
+            predicates: the program's own conditions, for ``Constraints(custom=...)``.
+
+        Raises:
+            ConfigError: a value cannot be used.
+            StoreError: the file cannot be used.
+        """
+        for name, value in (("max_queued", max_queued), ("max_workers", max_workers)):
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigError(f"{name}: {value!r} is no whole number of at least 1")
+        moment("retention_s", retention_s)
+        if durability not in ("full", "process"):
+            raise ConfigError(f"durability: {durability!r} is neither 'full' nor 'process'")
+        self.policy = policy or Policy()
+        self.device = device or self.policy.device()
+        backend = self.device.backend_name
+        self._classifier = self.policy.classifier(backend)
+        self._scheduler = self.policy.scheduler(
+            self.device, classifier=self._classifier, predicates=predicates
+        )
+        self._processor = self.policy.processor(self._classifier)
+        self._executor = executor
+        self._max_workers = max_workers or getattr(executor, "_max_workers", None)
+        self._retention_s = retention_s
+        self._registry = Registry()
+        self._events = Events(self.device.wall_clock)
+        self._queue = Queue(path, self._scheduler, durability=durability, max_queued=max_queued)
+        self._handlers: dict[int, tuple[Worker, Runner]] = {}
+        self._service: Service | None = None
+
+    @overload
+    def task(
+        self, function: Callable[..., R], /, **options: Unpack[TaskOptions]
+    ) -> TaskFunction[..., R]: ...
+    @overload
+    def task(
+        self, function: None = None, /, **options: Unpack[TaskOptions]
+    ) -> Callable[[Callable[..., R]], TaskFunction[..., R]]: ...
+    def task(
+        self, function: Callable[..., R] | None = None, /, **options: Unpack[TaskOptions]
+    ) -> TaskFunction[..., R] | Callable[[Callable[..., R]], TaskFunction[..., R]]:
+        """Make a function one that can be deferred: ``@manager.task`` or ``@manager.task(...)``.
+
+        Args:
+            function: the function, or coroutine function.
+            options: see `TaskOptions`.
+
+        Raises:
+            ConfigError: the name is taken.
+            TaskError: an option cannot be used.
+        """
+
+        def decorate(wrapped: Callable[..., R]) -> TaskFunction[..., R]:
+            if not callable(wrapped):
+                raise TaskError(f"task: {wrapped!r} cannot be called")
+            given: dict[str, Any] = {**options}
+            name = given.pop("name", None) or wrapped.__name__
+            deadline_s = moment("deadline_s", given.pop("deadline_s", None))
+            pass_context = given.pop("pass_context", False)
+            given.setdefault("description", (wrapped.__doc__ or "").strip().partition("\n")[0])
+            made: TaskFunction[..., R] = TaskFunction(
+                self,
+                wrapped,
+                self._spec(name, **given),
+                deadline_s=deadline_s,
+                pass_context=pass_context,
+            )
+            self._registry.add(made)
+            self._wake()
+            return made
+
+        return decorate if function is None else decorate(function)
+
+    def _spec(
+        self, name: str, *, task_class: TaskClass | str | None = None, **options: Any
+    ) -> Spec:
+        if task_class is None:
+            known = Task(type=options.get("type", ""), description=options.get("description", ""))
+            task_class = self._classifier.classify_task(known).task_class
+        if options.get("override") is not None:
+            options["override"] = Verdict(options["override"])
+        try:
+            return Spec(name=name, task_class=TaskClass(task_class), **options)
+        except TypeError:
+            unknown = sorted(set(options) - set(Spec.__slots__))
+            raise TaskError(f"task {name}: no such option: {', '.join(unknown)}") from None
+
+    def submit(
+        self,
+        function: TaskFunction[..., Any] | str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        delay_s: float = 0.0,
+        not_before_s: float | None = None,
+        deadline_s: float | None = None,
+        key: str | None = None,
+        on_conflict: OnConflict = "keep",
+        after: Iterable[Handle | int] | Handle | int = (),
+        metadata: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> Handle:
+        """Have a function run when its moment comes; durable when this returns.
+
+        Args:
+            function: what ``@manager.task`` made, or the name of one that another program
+                registers.
+            args: positional arguments, as JSON can hold them.
+            kwargs: and named ones.
+            delay_s: not before so many seconds from now,
+            not_before_s: or before this moment, seconds since the epoch.
+            deadline_s: life in seconds from now; ``None`` takes the function's.
+            key: of all tasks with the same key only one waits or runs.
+            on_conflict: when there is one with this key: ``"keep"`` it, ``"replace"`` it, or
+                ``"append"``, to run after it.
+            after: tasks that must succeed first.
+            metadata: the program's own, kept with the task.
+            changes: options of ``task`` for this one alone, such as ``priority`` or
+                ``constraints``.
+
+        Raises:
+            TaskError: an argument or an option cannot be used.
+            QueueFull: there is no room.
+            StoreError: the file cannot be written.
+        """
+        call = self._call(
+            function,
+            args,
+            kwargs or {},
+            delay_s=delay_s,
+            not_before_s=not_before_s,
+            deadline_s=deadline_s,
+            key=key,
+            on_conflict=on_conflict,
+            after=after,
+            metadata=metadata,
+            changes=changes,
+        )
+        return self._add([call])[0]
+
+    def submit_many(
+        self,
+        function: TaskFunction[..., Any] | str,
+        calls: Iterable[Sequence[Any]],
+        **options: Any,
+    ) -> list[Handle]:
+        """Have a function run once for each list of arguments; all are written in one commit.
+
+        Args:
+            function: as for `submit`.
+            calls: positional arguments of each.
+            options: as for `submit`; they hold for all.
+
+        Raises:
+            TaskError, QueueFull, StoreError: as for `submit`; then none was added.
+        """
+        names = ("delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata")
+        known = {name: options.pop(name) for name in names if name in options}
+        first: Call | None = None
+        made = []
+        for args in calls:
+            if first is None:
+                first = self._call(function, args, {}, changes=options, **known)
+                made.append(first)
+            else:
+                made.append(first._replace(payload=payload(first.spec.name, args, {})))
+        return self._add(made) if made else []
+
+    def _call(
+        self,
+        function: TaskFunction[..., Any] | str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        changes: dict[str, Any],
+        delay_s: float = 0.0,
+        not_before_s: float | None = None,
+        deadline_s: float | None = None,
+        key: str | None = None,
+        on_conflict: OnConflict = "keep",
+        after: Iterable[Handle | int] | Handle | int = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Call:
+        if isinstance(function, TaskFunction):
+            spec, life_s = function.spec, function.deadline_s
+        else:
+            known = self._registry.get(function)
+            spec = self._spec(function) if known is None else known.spec
+            life_s = None if known is None else known.deadline_s
+        if changes:
+            spec = self._changed(spec, changes)
+        due_s = not_before_s
+        if delay_s:
+            due_s = self.device.wall_clock() + (moment("delay_s", delay_s) or 0.0)
+        if on_conflict not in ("keep", "replace", "append"):
+            raise TaskError(f"on_conflict: {on_conflict!r} is none of keep, replace, append")
+        return Call(
+            spec,
+            payload(spec.name, args, kwargs),
+            moment("not_before_s", due_s),
+            life_s if deadline_s is None else moment("deadline_s", deadline_s),
+            key,
+            on_conflict,
+            _ids(after),
+            None if metadata is None else to_json("metadata", checked_metadata(metadata)),
+        )
+
+    def _changed(self, spec: Spec, changes: dict[str, Any]) -> Spec:
+        fields = {name: getattr(spec, name) for name in Spec.__slots__} | changes
+        return self._spec(fields.pop("name"), **fields)
+
+    def _add(self, calls: Sequence[Call]) -> list[Handle]:
+        ids = self._queue.add(calls, self.device.wall_clock())
+        for call, task_id in zip(calls, ids, strict=True):
+            self._events.emit("submitted", task_id, call.spec.name)
+        if self._queue.database.wal_path is None:
+            self._wake()  # a file rings by itself when it is written to
+        return [Handle(self, task_id) for task_id in ids]
+
+    def start(self) -> None:
+        """Run tasks on a quiet thread, as their moments come, until `stop`."""
+        from deferpower.tasks.service import Service
+
+        if self._service is not None and self._service.is_here:
+            return
+        worker, runner = self._crew()
+        self._service = Service(
+            worker, runner, self._queue, self.device, self._scheduler, self.prune
+        )
+        self._enqueue_periodic()
+        self._service.start()
+
+    def stop(self, timeout_s: float | None = 10.0) -> None:
+        """Begin nothing more, tell what runs to stop, and wait for it.
+
+        Args:
+            timeout_s: how long; ``None`` for as long as it takes. A task that still runs then
+                holds its place until this process ends; then it runs again.
+        """
+        service, self._service = self._service, None
+        crew = self._handlers.pop(os.getpid(), None)
+        if crew is None:
+            return
+        worker, runner = crew
+        runner.stop()
+        if service is not None and service.is_here:
+            service.stop()
+        runner.wind_up(timeout_s)
+        worker.leave()
+
+    def close(self) -> None:
+        """Stop, and close the file. What waits stays there; what was in memory is gone."""
+        self.stop()
+        self._queue.database.close()
+
+    def __enter__(self) -> BackgroundTaskManager:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    async def __aenter__(self) -> BackgroundTaskManager:
+        """Start; coroutine functions run on this event loop."""
+        self._crew()[1].loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop, without holding up the loop."""
+        await asyncio.to_thread(self.stop)
+
+    async def submit_async(self, *args: Any, **kwargs: Any) -> Handle:
+        """As `submit`, without holding up the event loop while it is written."""
+        return await asyncio.to_thread(self.submit, *args, **kwargs)
+
+    def defer_non_critical(
+        self, task: Task | Mapping[str, Any], args: Sequence[Any] = ()
+    ) -> Handle:
+        """Run a described task now if the device can spare it, else have it wait.
+
+        Args:
+            task: a `Task`, or a mapping with the names of its attributes. The function is found by
+                ``name`` or else by ``type``; ``args`` and ``kwargs`` are what it is called with.
+            args: positional arguments, for a `Task`.
+
+        Returns:
+            The task: ended, if it could run now; else waiting. Critical tasks always run now.
+
+        Raises:
+            TaskError: it is described wrongly, or says neither name nor type.
+        """
+        known = Task.of(task)
+        given: Mapping[str, Any] = task if isinstance(task, Mapping) else {}
+        name = given.get("name") or known.type
+        if not name:
+            raise TaskError(
+                "task: it has neither name nor type, so its function cannot be found; "
+                "add the name of a registered function"
+            )
+        task_class = known.task_class or self._classifier.classify_task(task).task_class
+        handle = self.submit(
+            name,
+            given.get("args", args),
+            given.get("kwargs"),
+            deadline_s=known.deadline_s,
+            type=known.type,
+            description=known.description,
+            priority=known.priority,
+            task_class=task_class,
+            constraints=known.constraints,
+            prefer=known.prefer,
+            on_deadline=known.on_deadline,
+            override=known.override,
+        )
+        if self._service is None:
+            self._run_here(1, handle.id)
+        return handle
+
+    def process_background_tasks(self, limit: int | None = None) -> list[TaskRecord]:
+        """Run what may start now, in this thread; for programs that have no worker running.
+
+        Args:
+            limit: most tasks to run; ``None`` takes ``max_background_batch``.
+
+        Returns:
+            The tasks that ran, as they stand afterwards.
+        """
+        most = self._scheduler.thresholds.max_background_batch if limit is None else limit
+        return [self.get(task_id) for task_id in self._run_here(most)]
+
+    def _run_here(self, most: int, only: int | None = None) -> list[int]:
+        """Run up to so many tasks in this thread; their ids."""
+        worker, runner = self._crew()
+        worker.adopt_orphans()
+        ran: list[int] = []
+        while len(ran) < most:
+            worker.turn(1, only)
+            run = worker.next_run()
+            if run is None:
+                break
+            runner.run_here(run)
+            ran.append(run.id)
+        worker.turn(0)
+        return ran
+
+    def _queue_of(self, *classes: TaskClass) -> list[TaskRecord]:
+        states = (TaskState.ENQUEUED, TaskState.BLOCKED)
+        return [r for r in self.list(states=states) if r.spec.task_class in classes]
+
+    @property
+    def critical_tasks(self) -> list[TaskRecord]:
+        """Critical tasks that wait, newest first."""
+        return self._queue_of(TaskClass.CRITICAL)
+
+    @property
+    def background_tasks(self) -> list[TaskRecord]:
+        """Background and normal tasks that wait, newest first."""
+        return self._queue_of(TaskClass.BACKGROUND, TaskClass.NORMAL)
+
+    @property
+    def charging_only_tasks(self) -> list[TaskRecord]:
+        """Tasks that wait for the charger whatever the level, newest first."""
+        return self._queue_of(TaskClass.CHARGING_ONLY)
+
+    def get(self, task_id: int) -> TaskRecord:
+        """One task.
+
+        Raises:
+            TaskError: there is none.
+        """
+        return self._queue.get(task_id)
+
+    def list(
+        self,
+        states: Iterable[TaskState | str] | None = None,
+        *,
+        limit: int = 1000,
+        before: int | None = None,
+    ) -> list[TaskRecord]:
+        """Tasks, the newest first.
+
+        Args:
+            states: only those in these; ``None`` for all.
+            limit: at most so many.
+            before: only those with smaller numbers; to go on where the last list ended.
+
+        Raises:
+            ConfigError: a state is unknown.
+        """
+        wanted = None if states is None else [_state(state) for state in states]
+        return self._queue.list(wanted, limit, before)
+
+    def why(self, task_id: int) -> Why:
+        """Why a task waits, or what became of it.
+
+        Raises:
+            TaskError: there is none.
+        """
+        record = self.get(task_id)
+        return reasons.explain(
+            record,
+            self._queue,
+            self._scheduler,
+            self.device.read(),
+            knows_function=self._registry.get(record.name) is not None,
+            worker_runs=self._service is not None,
+        )
+
+    def cancel(self, task_id: int) -> TaskState:
+        """Cancel a task that waits, or ask a running one to stop.
+
+        Returns:
+            Its state before; one that had ended stays as it is.
+
+        Raises:
+            TaskError: there is none.
+        """
+        state = self._queue.cancel(task_id, self.device.wall_clock())
+        if not state.has_ended and state is not TaskState.RUNNING:
+            self._events.emit("cancelled", task_id)
+            self._events.release(task_id)
+        self._wake()
+        return state
+
+    def retry(self, task_id: int) -> None:
+        """Have a task that failed, expired or was cancelled wait again, its attempts forgotten.
+
+        Raises:
+            TaskError: there is none, or it is not in such a state.
+        """
+        self._queue.retry(task_id, self.device.wall_clock())
+        self._wake()
+
+    def prune(self, older_than_s: float | None = None) -> int:
+        """Delete tasks that ended longer ago than this; how many.
+
+        Args:
+            older_than_s: seconds; ``None`` takes ``retention_s``.
+        """
+        age_s = self._retention_s if older_than_s is None else moment("older_than_s", older_than_s)
+        return self._queue.prune(self.device.wall_clock() - (age_s or 0.0))
+
+    def stats(self) -> dict[TaskState, int]:
+        """How many tasks there are in each state."""
+        return self._queue.stats()
+
+    def on_event(self, callback: Callable[[Event], None]) -> Callable[[Event], None]:
+        """Have a callback called with each `Event`, in the thread in which it happens.
+
+        May be used as a decorator. What it raises is logged.
+        """
+        self._events.subscribe(callback)
+        return callback
+
+    def wait(self, task_id: int, timeout_s: float | None = None) -> Any:
+        """The result of a task, once it has ended. Blocks.
+
+        Raises:
+            TaskFailed: it ended without a result.
+            TimeoutError: it has not ended in time.
+            TaskError: there is none.
+        """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._events.waiting_for(task_id) as ended:
+            while True:
+                record = self.get(task_id)
+                if record.state.has_ended:
+                    return _result(record)
+                left_s = _POLL_S if until_s is None else until_s - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError(f"task {task_id}: still {record.state} after {timeout_s} s")
+                # Another process may be the one that runs it.
+                ended.wait(min(left_s, _POLL_S))
+
+    async def wait_async(self, task_id: int, timeout_s: float | None = None) -> Any:
+        """As `wait`, without holding up the event loop."""
+        return await asyncio.to_thread(self.wait, task_id, timeout_s)
+
+    def _crew(self) -> tuple[Worker, Runner]:
+        """Who runs tasks in this process."""
+        crew = self._handlers.get(os.getpid())
+        if crew is None:
+            worker = Worker(
+                self._queue,
+                self._registry,
+                self.device,
+                self._scheduler,
+                self._events,
+                self._slots,
+            )
+            runner = Runner(worker, self.device, self._events, self._slots, self._executor)
+            # Those of a parent that forked this process stay the parent's.
+            self._handlers = {os.getpid(): (worker, runner)}
+            crew = worker, runner
+        return crew
+
+    def _slots(self) -> int:
+        """How many tasks may run at once now."""
+        if self._max_workers is not None:
+            return self._max_workers
+        reading = self.device.latest
+        power = None if reading is None else reading.power
+        level, plugged = (
+            (None, True) if power is None or not power.present else (power.percent, power.plugged)
+        )
+        return self._processor.adjust_processing_for_battery(_ANY, level, plugged).max_workers
+
+    def _wake(self) -> None:
+        if self._service is not None and self._service.is_here:
+            self._service.wake()
+
+    def _enqueue_periodic(self) -> None:
+        for name in self._registry.names():
+            function = self._registry.get(name)
+            if function is not None and function.spec.every_s is not None:
+                self._queue.add_periodic(function.spec, self.device.wall_clock())
+
+
+_ANY = Task(task_class=TaskClass.NORMAL, created_s=0.0)
+
+
+def _ids(after: Iterable[Handle | int] | Handle | int) -> tuple[int, ...]:
+    if isinstance(after, (Handle, int)):
+        after = (after,)
+    return tuple(task.id if isinstance(task, Handle) else task for task in after)
+
+
+def _state(state: TaskState | str) -> TaskState:
+    try:
+        return TaskState(state)
+    except ValueError:
+        raise ConfigError(
+            f"state: {state!r} is unknown; known are {', '.join(TaskState)}"
+        ) from None
+
+
+def _result(record: TaskRecord) -> Any:
+    if record.state is TaskState.SUCCEEDED:
+        return record.result
+    raise TaskFailed(record)

@@ -1,0 +1,194 @@
+"""One run of a task: calling its function, and what its end means."""
+
+from __future__ import annotations
+
+import json
+import random
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from deferpower.errors import DeferpowerError, TaskError
+from deferpower.store.records import State
+from deferpower.store.tasks import Claimed, Ended
+from deferpower.tasks.context import Context, Stopped
+from deferpower.tasks.payload import to_json
+from deferpower.tasks.spec import Spec
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from deferpower.tasks.function import TaskFunction
+
+_MOST_ERROR_TEXT = 8000
+
+
+class Run:
+    """A task that a worker has claimed.
+
+    Attributes:
+        id: its number.
+        spec: how it is run.
+        lane: the lane that it was claimed from.
+        function: what it calls.
+        context: what the task knows of itself.
+        started_monotonic_s: when it began; ``None`` before.
+        timed_out: whether it was told to stop for its time being over.
+        cancelled: whether somebody wants it cancelled.
+        pid: the process of a command; 0 for none.
+        future: its end, where it runs elsewhere than in the thread that took it up.
+    """
+
+    __slots__ = (
+        "cancelled",
+        "claimed",
+        "context",
+        "function",
+        "future",
+        "id",
+        "lane",
+        "pid",
+        "spec",
+        "started_monotonic_s",
+        "timed_out",
+    )
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        spec: Spec,
+        lane: int,
+        function: TaskFunction[..., Any],
+        context: Context,
+    ) -> None:
+        self.id = claimed.id
+        self.claimed = claimed
+        self.spec = spec
+        self.lane = lane
+        self.function = function
+        self.context = context
+        self.started_monotonic_s: float | None = None
+        self.timed_out = False
+        self.cancelled = False
+        self.pid = 0
+        self.future: Future[Any] | None = None
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """What the function is called with, its context included."""
+        args, kwargs = json.loads(self.claimed.payload)
+        if self.function.pass_context:
+            args = [self.context, *args]
+        return args, kwargs
+
+    def begin(self, monotonic_s: float) -> None:
+        """Note the beginning; the time limit counts from here."""
+        self.started_monotonic_s = monotonic_s
+
+    @property
+    def times_out_s(self) -> float | None:
+        """When its time is over, on the device's line; ``None`` for never."""
+        if self.started_monotonic_s is None or self.spec.timeout_s is None or self.timed_out:
+            return None
+        return self.started_monotonic_s + self.spec.timeout_s
+
+    def look_after(self, holds: bool, monotonic_s: float, reason: Callable[[], str]) -> None:
+        """Tell the task what the machine means for it.
+
+        Args:
+            holds: whether it may run now.
+            monotonic_s: now, on the device's line.
+            reason: why it may not, in words.
+        """
+        limit_s = self.times_out_s
+        if limit_s is not None and monotonic_s >= limit_s:
+            self.timed_out = True
+            self.context.ask_to_stop(f"it has run for {self.spec.timeout_s:g} s")
+        if self.timed_out or self.cancelled:
+            return
+        if not holds and not self.context.should_stop:
+            self.context.ask_to_stop(reason())
+        elif holds and self.context.should_stop:
+            self.context.take_back_stop()
+
+    def returned(self, value: Any, now_s: float) -> Ended:
+        """What it means that the function returned."""
+        if value is None:
+            return self._succeeded(None, None, now_s)
+        try:
+            result = to_json(f"the result {value!r:.80}", value)
+        except TaskError as error:
+            # The work is done: running it again would not make its result any better.
+            return self._succeeded(None, f"{error}, so it was not kept", now_s)
+        return self._succeeded(result, None, now_s)
+
+    def raised(self, error: BaseException, now_s: float) -> Ended:
+        """What it means that the function raised."""
+        if isinstance(error, Stopped):
+            return self.stopped(now_s)
+        if isinstance(error, DeferpowerError):
+            text = str(error)
+        else:
+            text = "".join(traceback.format_exception(error)).strip()
+        return self.failed(text[-_MOST_ERROR_TEXT:], now_s)
+
+    def stopped(self, now_s: float) -> Ended:
+        """What it means that the task stopped since it was asked to."""
+        if self.cancelled:
+            return Ended(self.id, State.CANCELLED, now_s)
+        if self.timed_out:
+            return self.failed(f"stopped after its {self.spec.timeout_s:g} s", now_s)
+        attempts = self.claimed.attempts - 1
+        return Ended(self.id, State.ENQUEUED, now_s, due_s=now_s, attempts=attempts)
+
+    def failed(self, error: str, now_s: float, *, for_good: bool = False) -> Ended:
+        """What it means that this run failed."""
+        if self.cancelled:
+            return Ended(self.id, State.CANCELLED, now_s, error=error, failed=True)
+        spec, attempts = self.spec, self.claimed.attempts
+        if for_good or spec.at_most_once or attempts >= spec.max_attempts:
+            if spec.every_s is not None and not for_good:
+                return self._next_period(None, error, now_s)._replace(failed=True)
+            return Ended(self.id, State.FAILED, now_s, error=error, failed=True)
+        due_s = now_s + backoff_s(spec, attempts)
+        return Ended(
+            self.id,
+            State.ENQUEUED,
+            now_s,
+            due_s=due_s,
+            attempts=attempts,
+            error=error,
+            failed=True,
+        )
+
+    def _succeeded(self, result: str | None, error: str | None, now_s: float) -> Ended:
+        if self.spec.every_s is not None:
+            return self._next_period(result, error, now_s)
+        return Ended(self.id, State.SUCCEEDED, now_s, result=result, error=error)
+
+    def _next_period(self, result: str | None, error: str | None, now_s: float) -> Ended:
+        due_s = next_due_s(self.claimed.due_s, self.spec.every_s or 0.0, now_s)
+        return Ended(
+            self.id,
+            State.ENQUEUED,
+            now_s,
+            due_s=due_s,
+            created_s=due_s,
+            result=result,
+            error=error,
+        )
+
+
+def backoff_s(spec: Spec, attempts: int) -> float:
+    """How long to wait after this many failed attempts: exponential, with full jitter.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    longest = min(spec.backoff_cap_s, spec.backoff_s * 2.0 ** min(attempts - 1, 60))
+    return random.uniform(0.0, longest)
+
+
+def next_due_s(due_s: float, every_s: float, now_s: float) -> float:
+    """When a periodic task is due again: on its own beat, and after now, however long it slept."""
+    missed = max(0, int((now_s - due_s) // every_s))
+    next_s = due_s + (missed + 1) * every_s
+    return next_s if next_s > now_s else next_s + every_s

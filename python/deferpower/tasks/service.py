@@ -1,0 +1,153 @@
+"""The quiet thread of a manager: takes turns when there is something to do, and sleeps else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from deferpower.errors import DeferpowerError
+from deferpower.store import workers
+
+if TYPE_CHECKING:
+    from deferpower._contract import Watch
+    from deferpower.device import Device
+    from deferpower.scheduler import IntelligentScheduler
+    from deferpower.tasks.queue import Queue
+    from deferpower.tasks.runner import Runner
+    from deferpower.tasks.worker import Worker
+
+_log = logging.getLogger("deferpower.tasks")
+
+_ASK_AGAIN_S = 10.0
+"""How often to ask what only Python can ask: the desktop, and the program's own conditions."""
+_DEAD_CHECK_S = 15.0
+_PRUNE_S = 600.0
+_CALM_S = 0.02
+"""Commits of others wake the thread no more often than this while it has work."""
+_RETRY_S = 5.0
+_FILE, _VERDICT = 2, 3
+
+
+class Service:
+    """Runs a worker on a thread of its own."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        runner: Runner,
+        queue: Queue,
+        device: Device,
+        scheduler: IntelligentScheduler,
+        prune: Callable[[], object],
+    ) -> None:
+        """Open the watch; the thread starts with `start`."""
+        self._worker = worker
+        self._runner = runner
+        self._queue = queue
+        self._device = device
+        self._scheduler = scheduler
+        self._prune = prune
+        self._stopping = False
+        self._pruned_s = float("-inf")
+        self._checked_s = float("-inf")
+        self._watch: Watch = scheduler.open_watch()
+        if queue.database.wal_path is not None:
+            self._watch.follow(queue.database.wal_path)
+        self._thread = threading.Thread(target=self._run, name="deferpower-worker", daemon=True)
+        runner.rested = self._watch.wake
+        self._pid = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it belongs to this process, not to one that this one was forked from."""
+        return self._pid == os.getpid()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the thread look at the queue again."""
+        self._watch.wake()
+
+    def stop(self) -> None:
+        """Have the thread end, and wait until it has."""
+        self._stopping = True
+        self._watch.wake()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        self._watch.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._work()
+                self._wait()
+            except DeferpowerError as error:
+                # A full disk or a locked file passes; nothing that was committed is lost.
+                _log.error("worker: %s; trying again in %.0f s", error, _RETRY_S)
+                self._pause(_RETRY_S)
+            except Exception:
+                _log.exception("worker: unexpected error; trying again in %.0f s", _RETRY_S)
+                self._pause(_RETRY_S)
+
+    def _work(self) -> None:
+        now_s = self._device.clock()
+        if now_s - self._checked_s >= _DEAD_CHECK_S:
+            self._worker.adopt_orphans()
+            self._checked_s = now_s
+        if now_s - self._pruned_s >= _PRUNE_S:
+            self._prune()
+            self._pruned_s = now_s
+        self._worker.look_after_runs()
+        self._worker.turn()
+        if not self._stopping:
+            self._runner.start_ready()
+
+    def _wait(self) -> None:
+        lanes = self._queue.lanes
+        runs = self._worker.runs
+        running = sorted({found for run in runs if (found := lanes[run.lane].set_id) is not None})
+        waiting = [
+            found for lane in self._worker.waiting if (found := lanes[lane].set_id) is not None
+        ]
+        self._device.set_own_work([run.pid for run in runs if run.pid] if runs else None)
+        reading = self._device.read()
+        wake = self._watch.wait(waiting, running, self._scheduler.told(reading), self._until_s())
+        self._device.take(wake)
+        if wake[0] == _FILE and runs:
+            self._pause(_CALM_S)
+
+    def _until_s(self) -> float | None:
+        """When to look again whatever happens, on the wall clock."""
+        now_s = self._device.wall_clock()
+        moments = [] if self._worker.next_wake_s is None else [self._worker.next_wake_s]
+        lanes = self._queue.lanes
+        asked = [lanes[lane].task for lane in self._worker.waiting]
+        asked += [lanes[run.lane].task for run in self._worker.runs]
+        if any(task.asks_of_program for task in asked):
+            moments.append(now_s + _ASK_AGAIN_S)
+        monotonic_s = self._device.clock()
+        for run in self._worker.runs:
+            limit_s = run.times_out_s
+            if limit_s is not None:
+                moments.append(now_s + max(0.0, limit_s - monotonic_s))
+        minute = self._scheduler.local_minute(now_s)
+        for task in asked:
+            for window in task.windows:
+                left = window.minutes_until_change(minute)
+                moments.append(min((now_s // 60 + left) * 60, now_s + 3600.0))
+        if self._others_run():
+            moments.append(now_s + _DEAD_CHECK_S)
+        return min(moments, default=None)
+
+    def _others_run(self) -> bool:
+        return bool(
+            self._queue.database.read(lambda cursor: workers.others(cursor, self._worker.id))
+        )
+
+    def _pause(self, seconds: float) -> None:
+        threading.Event().wait(seconds)

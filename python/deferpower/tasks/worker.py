@@ -1,0 +1,342 @@
+"""The worker: claims what may start, runs it, writes what became of it, and waits quietly.
+
+A *turn* is one transaction: results of what has ended, tasks whose moment has come, and new claims.
+Whoever has nothing left to run takes the next turn, so short tasks are claimed and written in
+groups without a thread ever waiting for another. One quiet thread waits for the machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from deferpower.store import tasks as rows
+from deferpower.store import workers
+from deferpower.store.tasks import Claimed, Ended, Move, Woken
+from deferpower.task import TaskClass, Verdict
+from deferpower.tasks import owner
+from deferpower.tasks.context import Context
+from deferpower.tasks.payload import to_json
+from deferpower.tasks.runs import Run
+
+if TYPE_CHECKING:
+    import apsw
+
+    from deferpower.device import Device
+    from deferpower.scheduler import IntelligentScheduler
+    from deferpower.tasks.events import Events
+    from deferpower.tasks.function import Registry
+    from deferpower.tasks.queue import Queue
+
+_log = logging.getLogger("deferpower.tasks")
+
+_EXECUTE_NOW = list(Verdict).index(Verdict.EXECUTE_NOW)
+_EXPIRE = list(Verdict).index(Verdict.EXPIRE)
+_MOST_CRASHES = 3
+_MOST_WOKEN = 500
+_MOST_SHARE = 256
+_SHORT_S = 0.02
+"""Tasks that are over sooner than this are claimed ahead; results wait this long for company."""
+
+
+class Worker:
+    """Runs the tasks of one queue in this process.
+
+    Attributes:
+        id: its number in the store.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        registry: Registry,
+        device: Device,
+        scheduler: IntelligentScheduler,
+        events: Events,
+        slots: Callable[[], int],
+    ) -> None:
+        """Take its place among the workers of the store."""
+        self._queue = queue
+        self._registry = registry
+        self._device = device
+        self._scheduler = scheduler
+        self._events = events
+        self._slots = slots
+        self._lock = threading.RLock()
+        self._ready: deque[Run] = deque()
+        self._running: dict[int, Run] = {}
+        self._ended: list[tuple[Run, Ended]] = []
+        self._share = 1
+        self._suspect: int | None = None
+        self.waiting: list[int] = []
+        self.next_wake_s: float | None = None
+        self.id = queue.database.write(
+            lambda cursor: workers.register(cursor, owner.this_process())
+        )
+
+    @property
+    def runs(self) -> list[Run]:
+        """What runs now, or is claimed to run next."""
+        return list(self._running.values())
+
+    @property
+    def ready(self) -> int:
+        """How many are claimed and have not begun."""
+        return len(self._ready)
+
+    def has_rest(self) -> bool:
+        """Whether nothing runs whose end is not known."""
+        return len(self._running) <= len(self._ended)
+
+    def turn(self, most: int | None = None, only: int | None = None) -> int:
+        """Write what has ended, and claim what may start; how many were claimed.
+
+        Args:
+            most: most tasks to claim; ``None`` for as many as seems good.
+            only: claim no other task than this.
+        """
+        with self._lock:
+            reading = self._device.read()
+            self._scheduler.observe(reading)
+            now_s = self._device.wall_clock()
+            ended, self._ended = self._ended, []
+            woken, lanes = self._queue.database.read(
+                lambda cursor: (
+                    rows.woken(cursor, now_s, _MOST_WOKEN),
+                    rows.lanes_in_use(cursor),
+                )
+            )
+            moves, expired = self._moves(woken, now_s)
+            self.waiting = sorted({*lanes, *(move.lane for move in moves)})
+            groups = self._groups(self.waiting, most)
+            if not (ended or woken or groups):
+                self.next_wake_s = self._queue.database.read(rows.next_wake_s)
+                return 0
+
+            def work(cursor: apsw.Cursor) -> tuple[list[Claimed], list[int], float | None]:
+                done = rows.finish(cursor, self.id, [row for _, row in ended])
+                rows.expire(cursor, expired, now_s)
+                rows.move(cursor, moves)
+                cascade = rows.settle(cursor, [*done, *expired], now_s) if done or expired else []
+                claimed = self._claim(cursor, groups, now_s, only)
+                return claimed, cascade, rows.next_wake_s(cursor)
+
+            try:
+                claimed, cascade, self.next_wake_s = self._queue.database.write(work)
+            except BaseException:
+                self._ended = ended + self._ended
+                raise
+            for run, _ in ended:
+                self._running.pop(run.id, None)
+                if self._suspect == run.id:
+                    self._suspect = None
+            self._take_up(claimed, now_s)
+            self._report(ended, expired, cascade)
+            return len(claimed)
+
+    def _moves(self, woken: Sequence[Woken], now_s: float) -> tuple[list[Move], list[int]]:
+        """Where tasks go whose moment has come, and which expire."""
+        moves, expired = [], []
+        for row in woken:
+            spec = self._queue.spec_of(row.spec)
+            if (
+                spec.on_deadline == "expire"
+                and row.life_s is not None
+                and now_s >= row.created_s + row.life_s
+            ):
+                expired.append(row.id)
+                continue
+            lane, again_s = self._queue.lane_of(spec, row.created_s, row.life_s, now_s)
+            moves.append(Move(lane, again_s, row.id, row.wake_s))
+        return moves, expired
+
+    def _groups(self, lanes: Iterable[int], most: int | None) -> list[tuple[list[int], int]]:
+        """Lanes whose tasks may start, with how many of each group at once."""
+        outcomes = self._queue.lanes.outcomes(lanes, running=False)
+        free = max(0, self._slots() - len(self._running))
+        room = max(0, self._share - len(self._running)) if most is None else most
+        together: list[int] = []
+        one_by_one: list[int] = []
+        charging: list[int] = []
+        for lane_id, outcome in outcomes.items():
+            lane = self._queue.lanes[lane_id]
+            if outcome[0] != _EXECUTE_NOW or self._registry.get(lane.name) is None:
+                continue
+            if lane.at_most_once:
+                one_by_one.append(lane_id)
+            elif lane.task.task_class is TaskClass.CHARGING_ONLY and lane.task.override is None:
+                charging.append(lane_id)
+            else:
+                together.append(lane_id)
+        free = free if most is None else min(free, most)
+        return [
+            (group, limit)
+            for group, limit in (
+                (together, room),
+                (one_by_one, free),
+                (charging, min(free, self._charging_room())),
+            )
+            if group and limit > 0
+        ]
+
+    def _charging_room(self) -> int:
+        reading = self._device.latest
+        batch = 1 if reading is None else self._scheduler.charging_batch(reading)
+        runs = sum(run.spec.task_class is TaskClass.CHARGING_ONLY for run in self.runs)
+        return max(0, batch - runs)
+
+    def _claim(
+        self,
+        cursor: apsw.Cursor,
+        groups: list[tuple[list[int], int]],
+        now_s: float,
+        only: int | None,
+    ) -> list[Claimed]:
+        if only is not None:
+            lanes = [lane for group, _ in groups for lane in group]
+            return rows.claim_one(cursor, self.id, now_s, only, lanes)
+        claimed: list[Claimed] = []
+        for lanes, limit in groups:
+            # One whose worker died runs apart from others of its kind, so that it shows which
+            # of those that ran together was the cause.
+            if self._suspect is None:
+                suspects = rows.claim_suspect(cursor, self.id, now_s, lanes)
+                if suspects:
+                    self._suspect = suspects[0].id
+                    claimed += suspects
+                    limit -= 1
+            claimed += rows.claim(cursor, self.id, now_s, lanes, limit)
+        return claimed
+
+    def _take_up(self, claimed: Sequence[Claimed], now_s: float) -> None:
+        for row in claimed:
+            run = self._run(row, now_s)
+            self._running[run.id] = run
+            self._ready.append(run)
+
+    def _run(self, row: Claimed, now_s: float) -> Run:
+        queue = self._queue
+        spec = queue.spec_of(row.spec)
+        lane, _ = queue.lane_of(spec, row.created_s, row.life_s, now_s)
+        function = self._registry[spec.name]
+        context = Context(row, spec.name, queue.idempotency_key(row.id), self._save, self._results)
+        return Run(row, spec, lane, function, context)
+
+    def _save(self, task_id: int, data: Any) -> str:
+        text = to_json("the checkpoint", data)
+        self._queue.database.write(lambda cursor: rows.checkpoint(cursor, self.id, task_id, text))
+        return text
+
+    def _results(self, task_id: int) -> list[str | None]:
+        return self._queue.database.read(lambda cursor: rows.results_before(cursor, task_id))
+
+    def next_run(self) -> Run | None:
+        """The next claimed task that has not begun."""
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            return None
+
+    def note_end(self, run: Run, ended: Ended) -> None:
+        """Have what became of a run written with the next turn."""
+        self._ended.append((run, ended))
+
+    def leave(self) -> None:
+        """Give up the place among the workers, unless something still runs."""
+        if not self._running:
+            self._queue.database.write(lambda cursor: workers.forget(cursor, self.id))
+
+    def release_ready(self) -> None:
+        """Give back what was claimed and has not begun."""
+        with self._lock:
+            given_back = []
+            while (run := self.next_run()) is not None:
+                given_back.append(run.id)
+                self._running.pop(run.id, None)
+            if given_back:
+                self._queue.database.write(lambda cursor: rows.release(cursor, self.id, given_back))
+
+    def look_after_runs(self) -> None:
+        """Tell running tasks to stop whose conditions do not hold any more, or whose time is over.
+
+        One that was told to stop, and has not, goes on when they hold again.
+        """
+        runs = self.runs
+        for task_id in self._queue.database.read(
+            lambda cursor: rows.asked_to_stop(cursor, self.id)
+        ):
+            run = self._running.get(task_id)
+            if run is not None and not run.cancelled:
+                run.cancelled = True
+                run.context.ask_to_stop("cancelled")
+        outcomes = self._queue.lanes.outcomes({run.lane for run in runs}, running=True)
+        for run in runs:
+            outcome = outcomes.get(run.lane)
+            holds = outcome is None or outcome[0] == _EXECUTE_NOW
+            run.look_after(holds, self._device.clock(), functools.partial(self._reason, run))
+
+    def _reason(self, run: Run) -> str:
+        row = run.claimed
+        decision = self._scheduler.schedule_task(
+            run.spec.task(row.created_s, row.life_s), self._device.latest, running=True
+        )
+        return "; ".join(reason.sentence for reason in decision.reasons)
+
+    def adopt_orphans(self) -> None:
+        """Take back the tasks of workers that have died."""
+        found = self._queue.database.read(lambda cursor: workers.others(cursor, self.id))
+        for worker, process in found.items():
+            if owner.is_dead(process):
+                self._adopt(worker, owner.is_of_this_boot(process))
+
+    def _adopt(self, worker: int, same_boot: bool) -> None:
+        now_s = self._device.wall_clock()
+        for row in self._queue.database.read(
+            lambda cursor: workers.orphans(cursor, worker, same_boot)
+        ):
+            self._queue.spec_of(row.spec)  # known before the transaction, which cannot look it up
+
+        def work(cursor: apsw.Cursor) -> list[workers.Fate]:
+            fates = [self._fate(row) for row in workers.orphans(cursor, worker, same_boot)]
+            ended = workers.adopt(cursor, fates, now_s)
+            rows.settle(cursor, ended, now_s)
+            workers.forget(cursor, worker)
+            return fates
+
+        for fate in self._queue.database.write(work):
+            if fate.error is None:
+                _log.warning("task %d: its worker died; it runs again", fate.id)
+            else:
+                _log.error("task %d: %s", fate.id, fate.error)
+
+    def _fate(self, row: workers.Orphan) -> workers.Fate:
+        spec = self._queue.spec_of(row.spec)
+        # When the whole machine went down, no task is to blame.
+        crashes = row.crashes + 1 if row.same_boot else row.crashes
+        error = None
+        if spec.at_most_once:
+            error = "its worker died while it ran, and it may run at most once"
+        elif crashes >= _MOST_CRASHES:
+            error = f"quarantined: its worker died {crashes} times while it ran"
+        return workers.Fate(row.id, crashes, error)
+
+    def _report(
+        self, ended: Sequence[tuple[Run, Ended]], expired: Sequence[int], cascade: Sequence[int]
+    ) -> None:
+        for run, row in ended:
+            self._events.ended(run, row)
+        for task_id in expired:
+            self._events.emit("expired", task_id)
+        for task_id in cascade:
+            self._events.emit("failed", task_id)
+
+    def adapt(self, ran_s: float) -> None:
+        """Claim further ahead while tasks are short, else no further than they can begin."""
+        if ran_s < _SHORT_S:
+            self._share = min(_MOST_SHARE, self._share * 2)
+        else:
+            self._share = self._slots()
