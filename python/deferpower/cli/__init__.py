@@ -1,4 +1,4 @@
-"""The command line: ``deferpower run``, ``status``, ``doctor``, ``decide``, ``policy``.
+"""The command line: ``deferpower run``, ``status`` and the other `COMMANDS`.
 
 A command is a module of this package, imported when it is asked for, that has ``parser()``, its
 options, and ``execute(words)``, which runs it and gives the exit status.
@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "show what the sensors say now",
     "doctor": "show where each sensor is read, and why one is not",
     "decide": "decide about a task for the machine as it is now",
+    "simulate": "replay a recorded life: when would jobs have run, and on what power",
     "policy": "show the thresholds and keywords that deciding uses",
 }
 

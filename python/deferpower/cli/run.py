@@ -7,9 +7,8 @@ import json
 import os
 import shlex
 
-from deferpower.cli import parsing
+from deferpower.cli import conditions, parsing
 from deferpower.cli.facts import as_fields, settled_reading
-from deferpower.constraints import Constraints, Window
 from deferpower.device import Device
 from deferpower.errors import ConfigError
 from deferpower.policy import Policy
@@ -66,28 +65,7 @@ def parser() -> parsing.Parser:
         summary="Run a command when the machine can spare it, and pause it while it cannot.",
         epilog=_EPILOG,
     )
-    conditions = p.add_argument_group("conditions")
-    add = conditions.add_argument
-    add("--charging", action="store_true", help="on external power")
-    add(
-        "--battery-above",
-        type=parsing.percentage,
-        metavar="N",
-        help="battery level above N percent",
-    )
-    add(
-        "--battery-not-low",
-        action="store_true",
-        help="battery not low: low at 15 percent, well again at 20",
-    )
-    add("--idle", action="store_true", help="the machine has had nothing to do for a minute")
-    add("--resources-ok", action="store_true", help="memory, processor and disk are not short")
-    add(
-        "--window",
-        type=_window,
-        metavar="HH:MM-HH:MM",
-        help="local time between these; may pass midnight",
-    )
+    conditions.add(p)
     group = p.add_argument_group("how it runs")
     add = group.add_argument
     add(
@@ -137,14 +115,7 @@ def execute(words: list[str]) -> int:
     task = Task(
         description=shlex.join(argv),
         task_class=TaskClass.BACKGROUND,
-        constraints=Constraints(
-            charging=options.charging,
-            battery_above=options.battery_above,
-            battery_not_low=options.battery_not_low,
-            idle=options.idle,
-            resources_ok=options.resources_ok,
-            window=options.window,
-        ),
+        constraints=conditions.asked(options),
         deadline_s=options.deadline,
     )
     policy = Policy.load(options.policy)
@@ -201,10 +172,3 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
         return words, []
     at = words.index("--")
     return words[:at], words[at + 1 :]
-
-
-def _window(text: str) -> Window:
-    try:
-        return Window.parse(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("window: ")) from None

@@ -1,0 +1,53 @@
+"""The options by which commands take conditions: ``--charging``, ``--idle`` and the others."""
+
+from __future__ import annotations
+
+import argparse
+
+from deferpower.cli import parsing
+from deferpower.constraints import Constraints, Window
+from deferpower.errors import ConfigError
+
+
+def add(parser: parsing.Parser) -> None:
+    """Add the conditions as a group of their own."""
+    option = parser.add_argument_group("conditions").add_argument
+    option("--charging", action="store_true", help="on external power")
+    option(
+        "--battery-above",
+        type=parsing.percentage,
+        metavar="N",
+        help="battery level above N percent",
+    )
+    option(
+        "--battery-not-low",
+        action="store_true",
+        help="battery not low: low at 15 percent, well again at 20",
+    )
+    option("--idle", action="store_true", help="the machine has had nothing to do for a minute")
+    option("--resources-ok", action="store_true", help="memory, processor and disk are not short")
+    option(
+        "--window",
+        type=_window,
+        metavar="HH:MM-HH:MM",
+        help="local time between these; may pass midnight",
+    )
+
+
+def asked(options: argparse.Namespace) -> Constraints:
+    """What the options ask for."""
+    return Constraints(
+        charging=options.charging,
+        battery_above=options.battery_above,
+        battery_not_low=options.battery_not_low,
+        idle=options.idle,
+        resources_ok=options.resources_ok,
+        window=options.window,
+    )
+
+
+def _window(text: str) -> Window:
+    try:
+        return Window.parse(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("window: ")) from None
