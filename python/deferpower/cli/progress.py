@@ -51,5 +51,5 @@ class Bar:
         room = shutil.get_terminal_size().columns - len(self._what) - len(" [] 100 % ")
         width = max(min(room, _WIDEST), 1)
         done = "#" * int(part * width)
-        line = f"{self._what} [{done:<{width}}] {part:4.0%}"
+        line = f"{self._what} [{done:<{width}}] {100 * part:3.0f} %"
         print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)

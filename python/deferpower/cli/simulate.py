@@ -39,7 +39,8 @@ figures:
   started after       from submission to start
   done after          from submission to end, pauses included
   jobs on battery     share of the jobs that ran on battery, be it for a moment
-  time on battery     share of the running time
+  time on battery     share of the running time, as far as the charger is told
+  time not known      share of the running time for which it is not, if any
   missed deadlines    jobs that were not done at their deadline
 
 examples:
@@ -177,7 +178,8 @@ def _report(path: str, life: Life, workload: Workload, results: list[Result]) ->
         "",
     ]
     rows = [["", *(one_line(result.name) for result in results)]]
-    columns = [_column(result.figures) for result in results]
+    some_not_told = life.tells_power and any(r.figures.power_not_told_percent for r in results)
+    columns = [_column(result.figures, some_not_told) for result in results]
     rows += [[name, *(column[name] for column in columns)] for name in columns[0]]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     for first, *cells in rows:
@@ -186,8 +188,9 @@ def _report(path: str, life: Life, workload: Workload, results: list[Result]) ->
     return lines
 
 
-def _column(told: Figures) -> dict[str, str]:
+def _column(told: Figures, some_not_told: bool) -> dict[str, str]:
     missed_percent = 100 * told.missed_deadlines / told.jobs
+    not_told = {"time not known": percent(told.power_not_told_percent)} if some_not_told else {}
     return {
         "started after, p50": duration(told.started_after_s.p50),
         "               p90": duration(told.started_after_s.p90),
@@ -197,6 +200,7 @@ def _column(told: Figures) -> dict[str, str]:
         "            p99": duration(told.done_after_s.p99),
         "jobs on battery": percent(told.on_battery_jobs_percent),
         "time on battery": percent(told.on_battery_time_percent),
+        **not_told,
         "missed deadlines": f"{told.missed_deadlines} ({percent(missed_percent)})",
         "starts": str(told.starts),
         "pauses": str(told.pauses),
