@@ -195,8 +195,8 @@ def test_running_time_of_which_nothing_is_known(
     # Jobs come at 0:00, 5:00 and 6:00, the first in an hour on battery. Where it waits for the
     # charger it runs at 3:00, in the hole.
     assert [line for line in lines if line.startswith("time")] == [
-        "time on battery            33.3 %     33.3 %          0.0 %",
-        "time not known              0.0 %      0.0 %         33.3 %",
+        "time on battery             33.3 %     33.3 %          0.0 %",
+        "time not known               0.0 %      0.0 %         33.3 %",
     ]
 
 
