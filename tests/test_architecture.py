@@ -23,7 +23,7 @@ FLOORS = (
     ("__main__", "cli"),
     (FACE,),
     ("testing",),
-    ("tasks",),
+    ("sync", "tasks"),
     ("_guard", "command"),
     ("policy", "simulation"),
     ("classifier", "processing", "reasons", "resources", "scheduler"),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deferpower.errors import QueueFull as QueueFull
     from deferpower.errors import SensorError as SensorError
     from deferpower.errors import StoreError as StoreError
+    from deferpower.errors import TargetError as TargetError
     from deferpower.errors import TaskError as TaskError
     from deferpower.policy import Policy as Policy
     from deferpower.processing import BatteryAwareProcessor as BatteryAwareProcessor
@@ -63,6 +64,7 @@ _HOMES = {
     "QueueFull": "errors",
     "SensorError": "errors",
     "StoreError": "errors",
+    "TargetError": "errors",
     "TaskError": "errors",
     "Policy": "policy",
     "BatteryAwareProcessor": "processing",

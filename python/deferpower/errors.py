@@ -31,3 +31,7 @@ class StoreError(DeferpowerError):
 
 class QueueFull(DeferpowerError):
     """The bounded queue has no room for another item."""
+
+
+class TargetError(DeferpowerError):
+    """A sync target did not take what it was sent, or answered what cannot be understood."""
