@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import email.utils
 import json
 import logging
@@ -483,6 +484,13 @@ def test_on_an_event_loop(server: Server) -> None:
     assert server.received == {f"k{n}": 1 for n in range(9)}
     assert statuses(target, 1) == ["delivered"]
     target.close()
+
+
+def test_from_several_threads(server: Server, target: HttpTarget) -> None:
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        sent = list(threads.map(lambda number: target.send([item(number)]), range(20)))
+    assert {outcome.status for (outcome,) in sent} == {"delivered"}
+    assert len(server.received) == server.count == 20
 
 
 def test_cancelled_while_it_waits(server: Server) -> None:
