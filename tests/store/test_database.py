@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -17,42 +17,7 @@ import pytest
 
 from deferpower.errors import StoreError
 from deferpower.store.database import Database, Durability
-
-SCHEMA = ["CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"]
-PATIENCE_S = 30.0
-
-
-def add(text: str) -> Callable[[apsw.Cursor], int]:
-    """Work that adds a note and gives its id."""
-
-    def work(cursor: apsw.Cursor) -> int:
-        cursor.execute("INSERT INTO note (text) VALUES (?)", (text,))
-        return cursor.connection.last_insert_rowid()
-
-    return work
-
-
-def notes(database: Database) -> list[str]:
-    return database.read(
-        lambda cursor: [row[0] for row in cursor.execute("SELECT text FROM note ORDER BY id")]
-    )
-
-
-def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-
-
-def until(condition: Callable[[], bool]) -> None:
-    given_up_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < given_up_s, "it never came to pass"
-        time.sleep(0.001)
+from store.support import PATIENCE_S, SCHEMA, add, call_it, notes, run, sql, until
 
 
 @pytest.fixture
@@ -79,7 +44,7 @@ class TestTransactions:
         with pytest.raises(LookupError, match="on purpose"):
             database.write(fail)
         with pytest.raises(apsw.ConstraintError):
-            database.write(lambda cursor: cursor.execute("INSERT INTO note (text) VALUES (NULL)"))
+            database.write(sql("INSERT INTO note (text) VALUES (NULL)"))
         database.write(add("kept"))
         assert notes(database) == ["kept"]
 
@@ -97,13 +62,13 @@ class TestTransactions:
         for inner in calls:
             for outer in (database.write, database.read):
                 with pytest.raises(StoreError, match="called from within"):
-                    outer(lambda cursor, inner=inner: inner())
+                    outer(partial(call_it, inner))
         database.write(add("goes on"))
         assert notes(database) == ["goes on"]
 
     def test_work_that_ends_the_transaction_is_told(self, database: Database) -> None:
         with pytest.raises(StoreError, match="the transaction was ended within"):
-            database.write(lambda cursor: cursor.execute("ROLLBACK"))
+            database.write(sql("ROLLBACK"))
         database.write(add("goes on"))
         assert notes(database) == ["goes on"]
 
@@ -121,15 +86,10 @@ class TestTransactions:
         with Database(None, scripts) as database:
             for table in "bc":  # c's is found by the commit
                 with pytest.raises(apsw.ConstraintError):
-                    database.write(
-                        lambda cursor, t=table: cursor.execute(f"INSERT INTO {t} VALUES (7)")
-                    )
-                assert (
-                    database.read(lambda cursor, t=table: cursor.execute(f"SELECT * FROM {t}").get)
-                    is None
-                )
+                    database.write(sql(f"INSERT INTO {table} VALUES (7)"))
+                assert database.read(sql(f"SELECT * FROM {table}")) is None
             with pytest.raises(apsw.SQLError):
-                database.read(lambda cursor: cursor.execute('SELECT "misspelt" FROM a'))
+                database.read(sql('SELECT "misspelt" FROM a'))
 
     def test_closed_is_closed(self, database: Database) -> None:
         database.close()
@@ -164,11 +124,7 @@ class TestThreads:
                     for number in range(100):
                         text = f"{name}-{number}"
                         row = database.write(add(text))
-                        found = database.read(
-                            lambda cursor, row=row: (
-                                cursor.execute("SELECT text FROM note WHERE id = ?", (row,)).get
-                            )
-                        )
+                        found = database.read(sql("SELECT text FROM note WHERE id = ?", row))
                         assert found == text
                         with pytest.raises(apsw.ConstraintError):
                             database.write(add(text))
@@ -188,6 +144,9 @@ class TestThreads:
         with Database(path, SCHEMA) as database:
             entered, leave = threading.Event(), threading.Event()
             commits: list[int] = []
+
+            def joined(count: int) -> bool:
+                return len(database._group.writes) == count
 
             def count_commit() -> bool:
                 commits.append(1)
@@ -212,7 +171,7 @@ class TestThreads:
                 waiting = len(database._group.writes) if not database._group.closed else 0
                 threads.append(threading.Thread(target=attempt, args=(text,)))
                 threads[-1].start()
-                until(lambda waiting=waiting: len(database._group.writes) == waiting + 1)
+                until(partial(joined, waiting + 1))
             leave.set()
             for thread in threads:
                 thread.join(PATIENCE_S)
@@ -416,14 +375,12 @@ class TestForks:
                 thread.start()
             for number in range(10):
                 text = f"child-{number}"
-                assert in_child(lambda text=text: database.write(add(text))).isdigit()
+                assert in_child(partial(database.write, add(text))).isdigit()
             stop.set()
             for thread in threads:
                 thread.join(PATIENCE_S)
             assert len(notes(database)) == len(written) + 10
-            assert (
-                database.read(lambda cursor: cursor.execute("PRAGMA integrity_check").get) == "ok"
-            )
+            assert database.read(sql("PRAGMA integrity_check")) == "ok"
 
     def test_one_in_memory_stays_with_the_parent(self) -> None:
         with Database(None, SCHEMA) as database:
@@ -494,17 +451,3 @@ class TestInterrupts:
             assert len(unsure) > 10
             assert set(told) <= set(found) <= set(told) | unsure
             database.write(add("goes on"))
-
-
-class TestPrivacy:
-    @pytest.mark.parametrize("umask", [0o000, 0o277])
-    def test_the_files_are_their_owners_alone(self, umask: int, path: Path) -> None:
-        before = os.umask(umask)
-        try:
-            database = Database(path, SCHEMA)
-        finally:
-            os.umask(before)
-        with database:
-            database.write(add("secret"))
-            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-        assert modes == {"agent.db": 0o600, "agent.db-wal": 0o600, "agent.db-shm": 0o600}

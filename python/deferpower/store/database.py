@@ -112,7 +112,7 @@ class Database:
         with self._turn:
             forking.remember(self)
             if self.path is not None:
-                files.prepare(self.path)
+                files.prepare(self.path, self._version)
             self._writer = self._connect(migrations)
             self._control = self._writer.cursor().execute
 

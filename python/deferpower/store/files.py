@@ -10,6 +10,7 @@ import apsw
 
 from deferpower.errors import StoreError
 from deferpower.store.failures import explained, refused
+from deferpower.store.migrations import refuse_newer, schema_version
 
 APPLICATION_ID = 0x64667077
 """Marks a SQLite file as one of deferpower's: "dfpw"."""
@@ -57,14 +58,18 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.realpath(path.parent), path.name)
 
 
-def prepare(path: str) -> None:
-    """Create the file where none is, for its owner alone, or make sure that it is ours.
+def prepare(path: str, known: int) -> None:
+    """Create the file where none is, for its owner alone, or make sure that we can use it.
 
     Nothing is written to a file that has content. It is looked at through SQLite: a second
     descriptor of our own would, on closing, drop the locks of every connection of this process.
 
+    Args:
+        path: as `locate` gave it.
+        known: the newest schema version that this program knows.
+
     Raises:
-        StoreError: not a regular file, not a SQLite database, or another program's.
+        StoreError: not a regular file, not a SQLite database, another program's, or newer.
     """
     try:
         try:
@@ -87,10 +92,10 @@ def prepare(path: str) -> None:
     if not os.access(path, os.R_OK | os.W_OK):
         raise StoreError(f"{path}: cannot be read and written by this user; give another path")
     if status.st_size:
-        _refuse_foreign(path)
+        _refuse_foreign(path, known)
 
 
-def _refuse_foreign(path: str) -> None:
+def _refuse_foreign(path: str, known: int) -> None:
     escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
         connection = apsw.Connection(
@@ -98,9 +103,12 @@ def _refuse_foreign(path: str) -> None:
         )
         try:
             mark = connection.pragma("application_id")
+            version = schema_version(connection)
         finally:
             connection.close()
     except apsw.Error as error:
         raise explained(error, path) from error
     if mark != APPLICATION_ID:
         raise StoreError(f"{path}: a database of another program; give another path")
+    # What stands in the log alone is seen once the file is opened for good.
+    refuse_newer(version, known, path)

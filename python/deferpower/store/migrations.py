@@ -51,7 +51,7 @@ def migrate(connection: apsw.Connection, scripts: Sequence[str], path: str | Non
         version = schema_version(connection)
         refuse_newer(version, wanted, path)
         if path is not None and 0 < version < wanted:
-            backup = _back_up(connection, path, version)
+            backup = _back_up(path, version)
         for number in range(version, wanted):
             _run(connection, scripts[number], f"{path}: migrating from {number} to {number + 1}")
         for row in connection.execute("PRAGMA foreign_key_check"):
@@ -80,7 +80,7 @@ def _run(connection: apsw.Connection, script: str, doing: str) -> None:
         raise StoreError(f"{doing} failed: {error}; the file is as it was") from error
 
 
-def _back_up(source: apsw.Connection, path: str, version: int) -> str:
+def _back_up(path: str, version: int) -> str:
     """Copy the database to a new file beside it and return that file's path.
 
     The copy gets its name only once it is whole, and never the name of an older copy.
@@ -90,7 +90,7 @@ def _back_up(source: apsw.Connection, path: str, version: int) -> str:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
         try:
             Path(partial).chmod(0o600)  # the umask may have taken even the owner's bits
-            _copy(source, partial)
+            _copy(path, partial)
             name = _reserve(f"{path}.v{version}")
             Path(partial).replace(name)
         except BaseException:
@@ -101,17 +101,20 @@ def _back_up(source: apsw.Connection, path: str, version: int) -> str:
     return name
 
 
-def _copy(source: apsw.Connection, path: str) -> None:
-    target = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+def _copy(path: str, copy: str) -> None:
+    # A connection of its own: SQLite copies from none that is in a transaction which may write.
+    source = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+    target = apsw.Connection(copy, flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         with target.backup("main", source, "main") as backup:
             backup.step()
         # The copy came with the source's mode; a log of its own would be left beside it.
         target.pragma("journal_mode", "delete")
     except apsw.Error as error:
-        raise explained(error, path, target.system_errno) from error
+        raise explained(error, copy, target.system_errno) from error
     finally:
         target.close()
+        source.close()
 
 
 def _reserve(stem: str) -> str:

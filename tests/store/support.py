@@ -1,0 +1,58 @@
+"""Work for databases, and programs that open them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from deferpower.store.database import Database
+
+SCHEMA = ["CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"]
+PATIENCE_S = 30.0
+
+
+def add(text: str) -> Callable[[apsw.Cursor], int]:
+    """Work that adds a note and gives its id."""
+
+    def work(cursor: apsw.Cursor) -> int:
+        cursor.execute("INSERT INTO note (text) VALUES (?)", (text,))
+        return cursor.connection.last_insert_rowid()
+
+    return work
+
+
+def sql(statement: str, *bindings: object) -> Callable[[apsw.Cursor], Any]:
+    """Work that executes one statement and gives the first value of its first row."""
+    return lambda cursor: cursor.execute(statement, bindings).get
+
+
+def call_it(call: Callable[[], object], _cursor: apsw.Cursor) -> None:
+    call()
+
+
+def notes(database: Database) -> list[str]:
+    return database.read(
+        lambda cursor: [row[0] for row in cursor.execute("SELECT text FROM note ORDER BY id")]
+    )
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def until(condition: Callable[[], bool]) -> None:
+    given_up_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < given_up_s, "it never came to pass"
+        time.sleep(0.001)
