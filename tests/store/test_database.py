@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from deferpower.errors import StoreError
 from deferpower.store.database import Database, Durability
+from deferpower.store.files import APPLICATION_ID
 from store.support import PATIENCE_S, SCHEMA, add, call_it, notes, run, sql, until
 
 
@@ -140,44 +142,147 @@ class TestThreads:
             assert len(notes(database)) == 600
 
     def test_those_who_wait_share_a_commit(self, path: Path) -> None:
-        results: list[object] = []
-        with Database(path, SCHEMA) as database:
-            entered, leave = threading.Event(), threading.Event()
-            commits: list[int] = []
+        commits: list[int] = []
+        with Database(path, SCHEMA) as database, Queue(database) as queue:
 
-            def joined(count: int) -> bool:
-                return len(database._group.writes) == count
-
-            def count_commit() -> bool:
+            def counted() -> bool:
                 commits.append(1)
                 return False
 
-            def hold(cursor: apsw.Cursor) -> None:
-                cursor.connection.set_commit_hook(count_commit)
-                add("held")(cursor)
-                entered.set()
-                leave.wait(PATIENCE_S)
+            def count(cursor: apsw.Cursor) -> int:
+                cursor.connection.set_commit_hook(counted)
+                return add("a")(cursor)
 
-            def attempt(text: str) -> None:
-                try:
-                    results.append(database.write(add(text)))
-                except apsw.ConstraintError:
-                    results.append("taken")
+            def fail(cursor: apsw.Cursor) -> None:
+                add("undone")(cursor)
+                add("a")(cursor)
 
-            threads = [threading.Thread(target=database.write, args=(hold,))]
-            threads[0].start()
-            assert entered.wait(PATIENCE_S)
-            for text in ("a", "b", "a", "c"):
-                waiting = len(database._group.writes) if not database._group.closed else 0
-                threads.append(threading.Thread(target=attempt, args=(text,)))
-                threads[-1].start()
-                until(partial(joined, waiting + 1))
-            leave.set()
-            for thread in threads:
-                thread.join(PATIENCE_S)
-            assert sorted(map(str, results)) == ["2", "3", "4", "taken"]
+            for work in (count, add("b"), fail, add("c")):
+                queue.join(work)
+            queue.go_on()
+            a, b, taken, c = queue.results
+            assert (a, b, c) == (2, 3, 4)
+            assert isinstance(taken, apsw.ConstraintError)
             assert notes(database) == ["held", "a", "b", "c"]
-            assert len(commits) == 2
+            assert len(commits) == 1
+
+    def test_an_interrupt_of_one_undoes_no_other(self, path: Path) -> None:
+        """The one that carries out the group is struck in mid-transaction."""
+        with Database(path, SCHEMA) as database, Queue(database) as queue:
+
+            def struck(cursor: apsw.Cursor) -> None:
+                add("undone")(cursor)
+                raise Struck
+
+            for work in (struck, add("a"), add("b")):
+                queue.join(work)
+            queue.go_on()
+            assert isinstance(queue.results[0], Struck)
+            assert sorted(queue.results[1:]) == [2, 3]
+            assert sorted(notes(database)) == ["a", "b", "held"]
+
+    def test_an_interrupt_after_the_commit_undoes_nothing(self, path: Path) -> None:
+        with Database(path, SCHEMA) as database, Queue(database) as queue:
+
+            def strike(connection: apsw.Connection, *_: object) -> int:
+                connection.set_wal_hook(None)
+                raise Struck
+
+            def arm(cursor: apsw.Cursor) -> None:
+                cursor.connection.set_wal_hook(strike)
+
+            for work in (arm, add("a"), add("b")):
+                queue.join(work)
+            queue.go_on()
+            assert isinstance(queue.results[0], Struck)
+            assert queue.results[1:] == [2, 3]
+            assert notes(database) == ["held", "a", "b"]
+
+    @pytest.mark.parametrize("first", [True, False], ids=["first in line", "behind another"])
+    def test_who_is_interrupted_while_waiting_writes_nothing(self, first: bool, path: Path) -> None:
+        with Database(path, SCHEMA) as database, Queue(database) as queue:
+            if not first:
+                queue.join(add("a"))
+
+            def strike(*_: object) -> None:
+                queue.join(add("b"))
+                raise Struck
+
+            before = signal.signal(signal.SIGUSR1, strike)
+            try:
+                striker = threading.Thread(target=strike_once_waiting, args=(database, first))
+                striker.start()
+                with pytest.raises(Struck):
+                    database.write(add("withdrawn"))
+            finally:
+                signal.signal(signal.SIGUSR1, before)
+            striker.join(PATIENCE_S)
+            queue.go_on()
+            assert sorted(notes(database)) == (["b", "held"] if first else ["a", "b", "held"])
+
+
+class Struck(BaseException):
+    """What a signal handler may raise anywhere, as `KeyboardInterrupt`."""
+
+
+def strike_once_waiting(database: Database, first: bool) -> None:
+    until(lambda: waiting(database) == (1 if first else 2))
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+
+def waiting(database: Database) -> int:
+    """How many writes wait for the one that is under way."""
+    return 0 if database._group.closed else len(database._group.writes)
+
+
+class Queue:
+    """Writes of as many threads that wait for one which holds the turn."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.results: list[Any] = []
+        self.threads: list[threading.Thread] = []
+        self.leave = threading.Event()
+
+    def __enter__(self) -> Queue:
+        entered = threading.Event()
+
+        def hold(cursor: apsw.Cursor) -> None:
+            add("held")(cursor)
+            entered.set()
+            self.leave.wait(PATIENCE_S)
+
+        self.start(lambda: self.database.write(hold))
+        assert entered.wait(PATIENCE_S)
+        return self
+
+    def join(self, work: Callable[[apsw.Cursor], object]) -> None:
+        """Have one more thread wait, behind the others."""
+        before, place = waiting(self.database), len(self.results)
+        self.results.append(None)
+
+        def call() -> None:
+            try:
+                self.results[place] = self.database.write(work)
+            except BaseException as error:
+                self.results[place] = error
+
+        self.start(call)
+        until(lambda: waiting(self.database) == before + 1)
+
+    def start(self, call: Callable[[], object]) -> None:
+        self.threads.append(threading.Thread(target=call))
+        self.threads[-1].start()
+
+    def go_on(self) -> None:
+        """Let the one that holds the turn end, and wait for all."""
+        self.leave.set()
+        for thread in self.threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on()
 
 
 class TestProcesses:
@@ -272,6 +377,18 @@ class TestProcesses:
         with Database(path, SCHEMA) as database:
             assert sorted(notes(database)) == list("01234")
 
+    def test_another_that_is_about_to_write_a_new_file_is_waited_for(self, path: Path) -> None:
+        other = apsw.Connection(str(path))
+        other.pragma("application_id", APPLICATION_ID)
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.05, other.execute, ["ROLLBACK"])
+        timer.start()
+        with Database(path, SCHEMA) as database:
+            database.write(add("after all"))
+            assert notes(database) == ["after all"]
+        timer.join()
+        other.close()
+
     def test_a_lock_that_stays_is_an_error_and_nothing_is_written(self, path: Path) -> None:
         with (
             Database(path, SCHEMA) as holder,
@@ -359,6 +476,16 @@ class TestForks:
         with Database(path, SCHEMA) as again:
             assert notes(again) == ["before", "child, early", "third", "child, late"]
 
+    def test_the_log_that_others_watch_stays(self, path: Path) -> None:
+        with Database(path, SCHEMA) as database:
+            database.write(add("before"))
+            log = Path(f"{path}-wal")
+            before = log.stat()
+            in_child(lambda: None)
+            assert (log.stat().st_ino, log.stat().st_size) == (before.st_ino, before.st_size)
+            in_child(lambda: database.write(add("child")))
+            assert log.stat().st_ino == before.st_ino
+
     def test_a_fork_while_others_write(self, path: Path) -> None:
         with Database(path, SCHEMA) as database:
             stop = threading.Event()
@@ -409,9 +536,6 @@ class TestInterrupts:
         told: list[str] = []
         unsure: set[str] = set()
         stop = threading.Event()
-
-        class Struck(BaseException):
-            pass
 
         def strike(*_: object) -> None:
             raise Struck
