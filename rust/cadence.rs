@@ -63,7 +63,10 @@ impl Dues {
         power_event_s: Option<f64>,
         user_present: bool,
     ) -> Self {
-        let power_read_s = sensed.slow_read_s.unwrap_or(f64::NEG_INFINITY);
+        // What somebody else has read since the rules do not know of.
+        let power_read_s = sensed
+            .slow_read_s
+            .map_or(f64::NEG_INFINITY, |read_s| read_s.min(seen.sampled_s));
         let (plug_s, level_s) = if sensed.has_power_events {
             (POWER_S, POWER_S)
         } else {
@@ -160,7 +163,11 @@ mod tests {
                 slow_read_s: Some(read_s),
                 ..sensed()
             };
-            let dues = Dues::new(&seen(), &read, Some(995.5), false);
+            let told = Seen {
+                sampled_s: read_s,
+                ..seen()
+            };
+            let dues = Dues::new(&told, &read, Some(995.5), false);
             assert_eq!((dues.plug_s, dues.level_s), (due_s, due_s));
         }
     }
@@ -217,6 +224,17 @@ mod tests {
         assert_eq!(dues.idle_running_s, 1002.0);
         assert_eq!(dues.load_s, 1005.0);
         assert_eq!(dues.storage_s, 1020.0);
+    }
+
+    #[test]
+    fn what_somebody_else_has_read_does_not_count() {
+        let read = Sensed {
+            slow_read_s: Some(1020.0),
+            ..sensed()
+        };
+        let dues = Dues::new(&seen(), &read, Some(1010.0), false);
+        assert_eq!(dues.plug_s, 1010.0);
+        assert_eq!(Dues::new(&seen(), &read, None, false).plug_s, 1060.0);
     }
 
     #[test]

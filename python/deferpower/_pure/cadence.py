@@ -84,7 +84,9 @@ class Dues(NamedTuple):
 
 def next_dues(seen: Seen, sensed: Sensed, power_event_s: float | None, user_present: bool) -> Dues:
     """The moments, from the last sample and the last event."""
-    power_read_s = -math.inf if sensed.slow_read_s is None else sensed.slow_read_s
+    # What somebody else has read since the rules do not know of.
+    read_s = sensed.slow_read_s
+    power_read_s = -math.inf if read_s is None else min(read_s, seen.sampled_s)
     plug_s = level_s = _POWER_S
     if not sensed.has_power_events:
         plug_s = _PLUG_S
