@@ -75,6 +75,14 @@ def test_its_moment_comes_by_the_wall_clock(laptop: Laptop) -> None:
         assert laptop.watch.wait([], [], TOLD, past_s)[0] == TIMER
 
 
+def test_the_thread_keeps_its_timer_slack(laptop: Laptop) -> None:
+    slack = Path("/proc/self/timerslack_ns")
+    before = slack.read_text()
+    laptop.look()
+    assert laptop.wait(waiting=CHARGING, for_s=0.1)[0] == TIMER
+    assert slack.read_text() == before
+
+
 def test_a_moment_that_never_comes_is_none(laptop: Laptop) -> None:
     for never_s in (float("inf"), 1e300):
         laptop.watch.wake()
