@@ -112,7 +112,7 @@ class Worker:
             )
             moves, expired = self._moves(woken, now_s)
             self.waiting = sorted({*lanes, *(move.lane for move in moves)})
-            groups = self._groups(self.waiting, most)
+            groups = self._groups(self.waiting, most, len(self._running) - len(ended))
             if not (ended or woken or groups):
                 self.next_wake_s = self._queue.database.read(rows.next_wake_s)
                 return 0
@@ -154,11 +154,13 @@ class Worker:
             moves.append(Move(lane, again_s, row.id, row.wake_s))
         return moves, expired
 
-    def _groups(self, lanes: Iterable[int], most: int | None) -> list[tuple[list[int], int]]:
+    def _groups(
+        self, lanes: Iterable[int], most: int | None, running: int
+    ) -> list[tuple[list[int], int]]:
         """Lanes whose tasks may start, with how many of each group at once."""
         outcomes = self._queue.lanes.outcomes(lanes, running=False)
-        free = max(0, self._slots() - len(self._running))
-        room = max(0, self._share - len(self._running)) if most is None else most
+        free = max(0, self._slots() - running)
+        room = max(0, self._share - running) if most is None else most
         together: list[int] = []
         one_by_one: list[int] = []
         charging: list[int] = []
