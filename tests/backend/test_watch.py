@@ -145,6 +145,18 @@ def test_without_events_power_is_looked_at_every_five_seconds(laptop: Laptop) ->
     assert laptop.wait(waiting=CHARGING, for_s=0.01)[0] == TIMER, "what may start is no news"
 
 
+def test_a_charger_is_looked_at_again_when_it_counts(laptop: Laptop) -> None:
+    """A charger that was gone for a moment counts again once it has been there for 5 s."""
+    laptop.plug(True)
+    laptop.sampler.sample(time.monotonic(), 0.0)
+    now_s = time.monotonic()
+    for ago_s, plugged in ((9.0, True), (4.6, False), (4.5, True)):
+        moment = (now_s - ago_s, time.time() - ago_s, 720)
+        load = (None, None, None)
+        laptop.rules.observe((moment, (True, 60.0, plugged), load, False, (None, None), 0))
+    assert laptop.wait(waiting=CHARGING, for_s=3.0)[0] == VERDICT
+
+
 def test_a_machine_that_was_quiet_for_long_enough_lets_what_waits_start(
     backend: Backend, machine: Machine
 ) -> None:

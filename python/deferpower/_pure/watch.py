@@ -62,14 +62,9 @@ class Watch:
             bells.ring()
 
     def close(self) -> None:
-        with self._lock:
-            bells, self._bells = self._bells, None
-            if bells is None:
-                return
-            if self._is_waiting:
-                bells.ring()  # who waits closes them, once awake
-            else:
-                bells.close()
+        bells, self._bells = self._bells, None
+        if bells is not None:
+            bells.ring()  # its files are closed once nobody waits by it any more
 
     def wait(
         self,
@@ -92,15 +87,11 @@ class Watch:
                 raise ConfigError(
                     "watch: another thread waits here; give each thread a watch of its own"
                 )
-            bells = self._bells
             self._is_waiting = True
         try:
-            return self._wait(bells, watched, told, until_wall_s)
+            return self._wait(self._bells, watched, told, until_wall_s)
         finally:
-            with self._lock:
-                self._is_waiting = False
-                if bells is not None and bells is not self._bells:
-                    bells.close()
+            self._is_waiting = False
 
     def _wait(
         self,

@@ -35,7 +35,10 @@ class Rung(NamedTuple):
 
 
 class Bells:
-    """Ends the sleep of one thread. It may be rung from any thread, and in a signal handler."""
+    """Ends the sleep of one thread. It may be rung from any thread, and in a signal handler.
+
+    Its files are closed when nobody refers to it any more.
+    """
 
     def __init__(self) -> None:
         try:
@@ -50,8 +53,14 @@ class Bells:
         self._lock = threading.RLock()  # a signal handler may follow while its thread does
 
     def __del__(self) -> None:
-        if hasattr(self, "_button"):
-            self.close()
+        if not hasattr(self, "_lock"):
+            return  # it was never opened
+        self._bell.close()
+        self._button.close()
+        if self._power is not None:
+            self._power.close()
+        if self._files is not None:
+            self._files.close()
 
     @property
     def hears_power(self) -> bool:
@@ -60,8 +69,8 @@ class Bells:
 
     def ring(self) -> None:
         """End the sleep, or the next one."""
-        # Full, it rings already; closed, there is nobody to hear it.
-        with contextlib.suppress(BlockingIOError, OSError):
+        # Full, it rings already.
+        with contextlib.suppress(BlockingIOError):
             self._button.send(b"!")
 
     def follow(self, path: str) -> None:
@@ -103,15 +112,6 @@ class Bells:
             power=events in ready and self._has_power_changed(),
             timer=until_wall_s is not None and time.time() >= until_wall_s,
         )
-
-    def close(self) -> None:
-        """Give all files back."""
-        self._bell.close()
-        self._button.close()
-        if self._power is not None:
-            self._power.close()
-        if self._files is not None:
-            self._files.close()
 
     def _was_written(self, announced: bool) -> bool:
         written = False

@@ -53,6 +53,4 @@ class Inotify:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
+        os.close(self.fd)
