@@ -375,7 +375,7 @@ class Watch(Protocol):
         """
 
     def follow(self, path: str, /) -> None:
-        """Let writes to a file end a wait, whichever process writes.
+        """Let writes to a file end a wait, from the next one on, whichever process writes.
 
         A file that is not there, or that the system cannot watch, is looked at once a second
         while somebody waits. A write between two waits ends the next.
