@@ -78,15 +78,22 @@ class Ended(NamedTuple):
 _INSERT = f"INSERT INTO tasks ({', '.join(NewTask._fields)}) VALUES ({', '.join('?' * 12)})"
 
 
-def add(cursor: apsw.Cursor, tasks: Sequence[NewTask]) -> list[int]:
-    """Add tasks; their ids, in order."""
-    if len(tasks) == 1:
-        cursor.execute(_INSERT, tasks[0])
-        return [cursor.connection.last_insert_rowid()]
-    cursor.executemany(_INSERT, tasks)
+def add(cursor: apsw.Cursor, task: NewTask) -> int:
+    """Add a task; its id."""
+    cursor.execute(_INSERT, task)
+    return cursor.connection.last_insert_rowid()
+
+
+_PAYLOAD = NewTask._fields.index("payload")
+
+
+def add_alike(cursor: apsw.Cursor, task: NewTask, payloads: Sequence[str]) -> list[int]:
+    """Add a task for each payload, all like this one otherwise; their ids, in order."""
+    before, after = task[:_PAYLOAD], task[_PAYLOAD + 1 :]
+    cursor.executemany(_INSERT, [(*before, payload, *after) for payload in payloads])
     last = cursor.connection.last_insert_rowid()
     # No other connection writes inside this transaction, so they follow one another.
-    return list(range(last - len(tasks) + 1, last + 1))
+    return list(range(last - len(payloads) + 1, last + 1))
 
 
 def link(cursor: apsw.Cursor, task: int, before: Sequence[int]) -> None:

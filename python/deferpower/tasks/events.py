@@ -74,6 +74,11 @@ class Events:
         """Have a callback called with each event, in the thread in which it happens."""
         self._callbacks.append(callback)
 
+    @property
+    def are_told(self) -> bool:
+        """Whether anybody listens to events that are no failures."""
+        return bool(self._callbacks) or _log.isEnabledFor(logging.DEBUG)
+
     def emit(self, kind: EventKind, task_id: int, name: str = "", detail: str = "") -> None:
         """Tell of an event. What a callback raises is logged and goes no further."""
         level = _LOUD.get(kind, logging.DEBUG)

@@ -210,7 +210,7 @@ class BackgroundTaskManager:
             metadata=metadata,
             changes=changes,
         )
-        return self._add([call])[0]
+        return self._added([self._queue.add(call, self.device.wall_clock())], call.spec.name)[0]
 
     def submit_many(
         self,
@@ -230,15 +230,12 @@ class BackgroundTaskManager:
         """
         names = ("delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata")
         known = {name: options.pop(name) for name in names if name in options}
-        first: Call | None = None
-        made = []
-        for args in calls:
-            if first is None:
-                first = self._call(function, args, {}, changes=options, **known)
-                made.append(first)
-            else:
-                made.append(first._replace(payload=payload(first.spec.name, args, {})))
-        return self._add(made) if made else []
+        call = self._call(function, (), {}, changes=options, **known)
+        name = call.spec.name
+        payloads = [payload(name, args, {}) for args in calls]
+        if not payloads:
+            return []
+        return self._added(self._queue.add_alike(call, payloads, self.device.wall_clock()), name)
 
     def _call(
         self,
@@ -275,7 +272,7 @@ class BackgroundTaskManager:
             life_s if deadline_s is None else moment("deadline_s", deadline_s),
             key,
             on_conflict,
-            _ids(after),
+            () if after == () else _ids(after),
             None if metadata is None else to_json("metadata", checked_metadata(metadata)),
         )
 
@@ -283,10 +280,10 @@ class BackgroundTaskManager:
         fields = {name: getattr(spec, name) for name in Spec.__slots__} | changes
         return self._spec(fields.pop("name"), **fields)
 
-    def _add(self, calls: Sequence[Call]) -> list[Handle]:
-        ids = self._queue.add(calls, self.device.wall_clock())
-        for call, task_id in zip(calls, ids, strict=True):
-            self._events.emit("submitted", task_id, call.spec.name)
+    def _added(self, ids: Sequence[int], name: str) -> list[Handle]:
+        if self._events.are_told:
+            for task_id in ids:
+                self._events.emit("submitted", task_id, name)
         if self._queue.database.wal_path is None:
             self._wake()  # a file rings by itself when it is written to
         return [Handle(self, task_id) for task_id in ids]

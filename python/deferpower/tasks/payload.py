@@ -8,7 +8,10 @@ from typing import Any
 
 from deferpower.errors import TaskError
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode
+# What holds itself is refused for its depth: looking for it would cost every call.
+_encode = json.JSONEncoder(
+    allow_nan=False, separators=(",", ":"), ensure_ascii=False, check_circular=False
+).encode
 
 
 def payload(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

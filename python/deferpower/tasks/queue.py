@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from deferpower.constraints import ANYTIME
 from deferpower.errors import QueueFull, TaskError
 from deferpower.store import tasks as rows
 from deferpower.store.database import Database, Durability
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 OnConflict = Literal["keep", "replace", "append"]
 _MOST_NOTED = 1000
+_ENQUEUED = State.ENQUEUED
 
 
 class Call(NamedTuple):
@@ -53,10 +55,20 @@ class Call(NamedTuple):
     after: tuple[int, ...] = ()
     metadata: str | None = None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it takes its place whatever else is there."""
-        return self.key is None and not self.after
+
+class _Known(NamedTuple):
+    """A spec, and what is needed of it for each of its tasks.
+
+    Attributes:
+        lane: where its tasks wait that have no preference and no deadline.
+        prefers: whether they have preferences, and so lanes by their age.
+    """
+
+    spec: Spec
+    id: int
+    lane: int
+    rank: int
+    prefers: bool
 
 
 class Queue:
@@ -88,7 +100,7 @@ class Queue:
         self._max_queued = max_queued
         self._room = 0
         self._known: dict[int, Spec] = {}
-        self._plain_lanes: dict[int, tuple[Spec, int, int]] = {}
+        self._specs_known: dict[int, _Known] = {}
 
     def _store_id(self) -> str:
         select = "SELECT value FROM meta WHERE name = 'store_id'"
@@ -104,68 +116,84 @@ class Queue:
 
         return self.database.write(work)
 
-    def add(self, calls: Sequence[Call], now_s: float) -> list[int]:
-        """Add tasks, all or none; their ids, durable when this returns.
+    def add(self, call: Call, now_s: float) -> int:
+        """Add a task; its id, durable when this returns.
 
         Raises:
-            QueueFull: there is no room for all of them.
-            TaskError: one waits for a task that does not exist.
+            QueueFull: there is no room for it.
+            TaskError: it waits for a task that does not exist.
             StoreError: the file cannot be written.
         """
-        new = [self._new_task(call, now_s) for call in calls]
-        if all(call.is_plain for call in calls):
-            return self.database.write(lambda cursor: self._add_plain(cursor, new))
-        return self.database.write(
-            lambda cursor: [
-                self._add_one(cursor, call, task, now_s)
-                for call, task in zip(calls, new, strict=True)
+        task = self._new_task(call, now_s)
+        if call.key is None and not call.after:
+            return self.database.write(lambda cursor: self._add_plain(cursor, task))
+        return self.database.write(lambda cursor: self._add_one(cursor, call, task, now_s))
+
+    def add_alike(self, call: Call, payloads: Sequence[str], now_s: float) -> list[int]:
+        """Add a task for each payload, alike in everything else, all or none; their ids.
+
+        Raises:
+            QueueFull, TaskError, StoreError: as for `add`.
+        """
+        task = self._new_task(call, now_s)
+
+        def work(cursor: apsw.Cursor) -> list[int]:
+            if call.key is None and not call.after:
+                self._make_room(cursor, len(payloads))
+                return rows.add_alike(cursor, task, payloads)
+            return [
+                self._add_one(cursor, call, task._replace(payload=text), now_s) for text in payloads
             ]
-        )
+
+        return self.database.write(work)
 
     def _new_task(self, call: Call, now_s: float) -> NewTask:
-        spec = call.spec
-        due_s = now_s if call.due_s is None else call.due_s
-        _, spec_id, lane = self._plain_lanes.get(id(spec)) or self._plain_lane(spec, now_s)
+        spec, payload, due_s, life_s, key, _, _, metadata = call
+        known = self._specs_known.get(id(spec)) or self._know(spec, now_s)
+        at: int | None = known.lane
         wake_s: float | None = None
-        at: int | None = lane
-        waits = due_s > now_s
-        if spec.prefer_or_life(call.life_s):
-            at, wake_s = self.lanes.place(spec, now_s, call.life_s, now_s)
-        if waits:
+        if life_s is not None or known.prefers:
+            at, wake_s = self.lanes.place(spec, now_s, life_s, now_s)
+        if due_s is None:
+            due_s = now_s
+        elif due_s > now_s:
             at, wake_s = None, due_s
         return NewTask(
-            spec_id,
-            State.ENQUEUED,
+            known.id,
+            _ENQUEUED,
             at,
-            spec.rank,
+            known.rank,
             now_s,
             due_s,
-            call.life_s,
+            life_s,
             wake_s,
-            call.payload,
-            call.key,
-            call.metadata,
+            payload,
+            key,
+            metadata,
         )
 
-    def _plain_lane(self, spec: Spec, now_s: float) -> tuple[Spec, int, int]:
+    def _know(self, spec: Spec, now_s: float) -> _Known:
         lane, _ = self.lanes.place(spec, now_s, None, now_s)
-        if len(self._plain_lanes) > _MOST_NOTED:
-            self._plain_lanes.clear()
+        spec_id = self.specs.id_of(spec.to_text())
+        if len(self._specs_known) > _MOST_NOTED:
+            self._specs_known.clear()
+        known = _Known(spec, spec_id, lane, spec.rank, spec.prefer != ANYTIME)
         # By identity, since hashing a spec takes longer than the rest; so the spec is held, too.
-        found = self._plain_lanes[id(spec)] = spec, self.specs.id_of(spec.to_text()), lane
-        return found
+        self._specs_known[id(spec)] = known
+        return known
 
     def lane_of(
         self, spec: Spec, created_s: float, life_s: float | None, now_s: float
     ) -> tuple[int, float | None]:
         """The lane of a task of this age, and when to ask again. Opens transactions of its own."""
-        if spec.prefer_or_life(life_s):
+        known = self._specs_known.get(id(spec)) or self._know(spec, now_s)
+        if life_s is not None or known.prefers:
             return self.lanes.place(spec, created_s, life_s, now_s)
-        return (self._plain_lanes.get(id(spec)) or self._plain_lane(spec, now_s))[2], None
+        return known.lane, None
 
-    def _add_plain(self, cursor: apsw.Cursor, new: Sequence[NewTask]) -> list[int]:
-        self._make_room(cursor, len(new))
-        return rows.add(cursor, new)
+    def _add_plain(self, cursor: apsw.Cursor, task: NewTask) -> int:
+        self._make_room(cursor, 1)
+        return rows.add(cursor, task)
 
     def _make_room(self, cursor: apsw.Cursor, wanted: int) -> None:
         """Use up room in the queue.
@@ -196,7 +224,7 @@ class Queue:
                     rows.settle(cursor, [known], now_s)
         self._make_room(cursor, 1)
         if not before:
-            return rows.add(cursor, [task])[0]
+            return rows.add(cursor, task)
         return self._add_blocked(cursor, task, list(dict.fromkeys(before)), now_s)
 
     def _add_blocked(
@@ -212,7 +240,7 @@ class Queue:
         blockers = sum(state is not State.SUCCEEDED for state in states)
         if blockers:
             task = task._replace(state=State.BLOCKED, lane=None, wake_s=None, blockers=blockers)
-        added = rows.add(cursor, [task])[0]
+        added = rows.add(cursor, task)
         rows.link(cursor, added, before)
         ended = [f for f, s in zip(before, states, strict=True) if s in ENDED]
         rows.settle(
@@ -302,7 +330,7 @@ class Queue:
         assert spec.every_s is not None
         due_s = now_s if spec.flex_s is None else now_s + spec.every_s - spec.flex_s
         self.add(
-            [Call(spec, payload(spec.name, (), {}), due_s, key=key, on_conflict="replace")], now_s
+            Call(spec, payload(spec.name, (), {}), due_s, key=key, on_conflict="replace"), now_s
         )
 
     def stats(self) -> dict[TaskState, int]:

@@ -98,10 +98,6 @@ class Spec:
         raised = _CRITICAL_RAISE if self.task_class is TaskClass.CRITICAL else 0
         return _PRIORITIES[self.priority] + raised
 
-    def prefer_or_life(self, life_s: float | None) -> bool:
-        """Whether what its tasks ask changes with their age."""
-        return life_s is not None or self.prefer != ANYTIME
-
     def task(self, created_s: float, life_s: float | None) -> Task:
         """One of its tasks, as deciding sees it."""
         return Task(
