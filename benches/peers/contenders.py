@@ -13,11 +13,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from deferpower import Device
 
 FSYNC, NO_FSYNC = "fsync", "none"
 """Each commit reaches the disk, or is left to the system: it survives the process alone."""
 
+
+LAPTOP = Path(__file__).parents[2] / "tests" / "data" / "linux" / "laptop-on-battery"
 
 encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -32,7 +37,8 @@ def tell_start(*args: object) -> None:
 
 
 def say(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
+    sys.stdout.write(json.dumps(answer) + "\n")  # in one piece: several threads write
+    sys.stdout.flush()
 
 
 class Contender(abc.ABC):
@@ -70,21 +76,23 @@ class Contender(abc.ABC):
 
 class Deferpower(Contender):
     def __init__(self, directory: Path, durability: str) -> None:
-        from benches.python.work import laptop_tree
+        from deferpower import BackgroundTaskManager, Constraints, Verdict
 
-        from deferpower import BackgroundTaskManager, Constraints, Device, Verdict
-
-        names = {FSYNC: "full", NO_FSYNC: "process"}
-        self.path, self.durability = directory / "deferpower.db", names[durability]
-        self.tasks = BackgroundTaskManager(self.path, durability=self.durability)
+        self.tasks = BackgroundTaskManager(
+            directory / "deferpower.db",
+            durability="full" if durability == FSYNC else "process",
+            device=self.device(),
+        )
         # Whatever else runs here must not make tasks wait: that is no figure of a queue's.
         now = Verdict.EXECUTE_NOW
         self.nothing = self.tasks.task(nothing, override=now)
         self.tell_start = self.tasks.task(tell_start, override=now)
-        self.parked = lambda: BackgroundTaskManager(
-            self.path, durability=self.durability, device=Device(root=laptop_tree())
+        self.waiting = self.tasks.task(
+            nothing, name="waiting", constraints=Constraints(charging=True)
         )
-        self.charging = Constraints(charging=True)
+
+    def device(self) -> Device | None:
+        return None  # this machine
 
     def submit(self, count: int) -> None:
         for number in range(count):
@@ -100,17 +108,27 @@ class Deferpower(Contender):
         assert self.tasks.stats()["enqueued"] == 0
 
     def park(self, count: int) -> None:
-        tasks = self.parked()
-        waiting = tasks.task(nothing, constraints=self.charging)
+        self.submit_parked(count)
+        self.tasks.start()
+
+    def submit_parked(self, count: int) -> None:
         for _ in range(count // 1000):
-            tasks.submit_many(waiting, [(number,) for number in range(1000)])
-        tasks.start()
+            self.tasks.submit_many(self.waiting, [(number,) for number in range(1000)])
 
     def listen(self) -> None:
         self.tasks.start()
 
     def post(self) -> None:
         self.tell_start.defer()
+
+
+class DeferpowerOnBattery(Deferpower):
+    """On a recorded laptop whose charger is unplugged, so that something can wait for it."""
+
+    def device(self) -> Device:
+        from deferpower import Device
+
+        return Device(root=LAPTOP)
 
 
 class BareApsw(Contender):
@@ -320,6 +338,7 @@ class Apscheduler(Contender):
 
 CONTENDERS: dict[str, type[Contender]] = {
     "deferpower": Deferpower,
+    "deferpower on battery": DeferpowerOnBattery,
     "bare apsw": BareApsw,
     "bare sqlite3": BareSqlite3,
     "huey": Huey,
@@ -354,3 +373,7 @@ def resident_bytes() -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("the kernel does not say")
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1:])

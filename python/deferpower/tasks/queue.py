@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -110,7 +109,7 @@ class Queue:
         insert = "INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING"
 
         def work(cursor: apsw.Cursor) -> str:
-            cursor.execute(insert, (uuid.uuid4().hex,))
+            cursor.execute(insert, (os.urandom(16).hex(),))
             made: str = cursor.execute(select).get
             return made
 
