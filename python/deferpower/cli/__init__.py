@@ -99,6 +99,7 @@ options:
 environment:
   DEFERPOWER_BACKEND  auto, native or pure: which code reads the sensors
   DEFERPOWER_ROOT     directory whose proc and sys are read instead of the machine's
+  DEFERPOWER_QUEUE    file that holds the queue, where no --queue names it
   NO_COLOR            if set, nothing is dimmed on the terminal
 
 examples:

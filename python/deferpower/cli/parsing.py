@@ -131,6 +131,16 @@ def time_span(text: str) -> float:
     return value
 
 
+def task_id(text: str) -> int:
+    """The number of a task, as ``submit`` prints it."""
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < value < 2**63:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of a task; write one as submit and list print it, such as 7"
+        )
+    return value
+
+
 def _number(text: str) -> float:
     """The number, NaN where the text is none."""
     try:
