@@ -85,7 +85,7 @@ def open_queue(
     path = path_of(options)
     if create:
         _make_default_directory(path)
-    elif not os.path.lexists(path):  # noqa: PTH110
+    elif not os.path.lexists(path):
         raise TaskError(
             f"queue: no file {str(path)!r} yet; deferpower submit makes one, --queue names another"
         )
