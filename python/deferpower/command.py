@@ -5,9 +5,9 @@
         command.freeze()
         command.thaw()
 
-The command leads a process group of its own; its standard streams, working directory and signal
-dispositions are those of this process. Who wants to know at once that it ended or stopped waits
-for SIGCHLD and then calls `Command.poll`.
+The command leads a process group of its own; unless told otherwise its standard streams, working
+directory and environment are those of this process. Who wants to know at once that it ended or
+stopped waits for SIGCHLD, or in a thread with `Command.wait`, and then calls `Command.poll`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +28,9 @@ from deferpower.errors import TaskError
 MARKER = "DEFERPOWER_RUN_ID"
 """Environment variable by which the processes of one command are found, wherever they moved to.
 A command within a command carries the marks of both, joined by colons."""
+
+KILL_AFTER_S = 10.0
+"""How long a command has to end by itself after SIGTERM."""
 
 _GUARD = Path(__file__).with_name("_guard.py")
 # What this process may ignore for itself (Python does SIGPIPE and SIGXFSZ; a process that lends
@@ -59,17 +62,32 @@ class Command:
         killed_by: the signal that killed it, if one did.
     """
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        output: int | None = None,
+    ) -> None:
         """Find the program, so that a mistyped one is told now and not when it is due.
 
         Args:
             argv: program, as a path or a name to look up on the PATH, and its arguments.
+            cwd: working directory.
+            env: what is added to the environment of this process, or takes its place there.
+            output: descriptor to which standard output and standard error go. Standard input is
+                then empty.
 
         Raises:
-            CommandError: there is no such program, or it cannot be executed.
+            CommandError: there is no such program or directory, or it cannot be executed.
         """
         self._argv = list(argv)
-        self._program = _find(self._argv[0])
+        self._cwd = cwd
+        self._env = {**os.environ, **(env or {})}
+        self._output = output
+        self._program = self._find()
+        self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._to_guard = -1
         self.pid = 0
@@ -89,6 +107,7 @@ class Command:
         """
         mark = os.urandom(16).hex()
         outer = os.environ.get(MARKER)
+        self._env[MARKER] = f"{outer}:{mark}" if outer else mark
         read_end, self._to_guard = os.pipe()
         try:
             self._guard = subprocess.Popen(
@@ -103,17 +122,35 @@ class Command:
         finally:
             os.close(read_end)
         try:
-            self.pid = os.posix_spawn(
-                self._program,
-                self._argv,
-                {**os.environ, MARKER: f"{outer}:{mark}" if outer else mark},
-                setpgroup=0,
-                setsigdef=_DEFAULTS,
-            )
+            self.pid = self._spawn()
         except OSError as error:
-            _find(self._argv[0])  # it may have gone since
+            self._find()  # it may have gone since
             raise _not_executable(self._argv[0], error) from None
         self._tell_guard(b"%d\n" % self.pid)
+
+    def _spawn(self) -> int:
+        if self._output is None and self._cwd is None:
+            return os.posix_spawn(
+                self._program, self._argv, self._env, setpgroup=0, setsigdef=_DEFAULTS
+            )
+        # posix_spawn changes no directory, and Popen no signals but those that Python ignores.
+        self._process = subprocess.Popen(
+            self._argv,
+            executable=self._program,
+            cwd=self._cwd,
+            env=self._env,
+            stdin=None if self._output is None else subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            process_group=0,
+        )
+        return self._process.pid
+
+    def wait(self) -> None:
+        """Return once it has ended, however it ends. Takes no note of it: `poll` does."""
+        # Somebody else may have seen the end first.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def freeze(self) -> None:
         """Stop the whole process group where it stands.
@@ -178,6 +215,30 @@ class Command:
         self._tell_guard(b".")
         self._dismiss_guard()
 
+    def _find(self) -> str:
+        """The path of the program, found as a shell finds it.
+
+        Raises:
+            CommandError: there is none, or none that may be executed.
+        """
+        name, cwd = self._argv[0], self._cwd or ""
+        if cwd and not Path(cwd).is_dir():
+            raise CommandError(f"{name}: its working directory {cwd} does not exist", 126)
+        path = [""] if "/" in name else [f"{d or '.'}/" for d in os.get_exec_path(self._env)]
+        # With PTH118 heeded, "./tool" would lose its dot and be looked for elsewhere.
+        found = [os.path.join(cwd, d + name) for d in path]  # noqa: PTH118
+        there = [file for file in found if os.access(file, os.F_OK)]
+        for file in there:
+            if Path(file).is_file() and os.access(file, os.X_OK):
+                return file
+        if there:
+            kind = (
+                "is a directory" if Path(there[0]).is_dir() else "is not executable; try chmod +x"
+            )
+            raise CommandError(f"{name}: {kind}", 126)
+        where = "no such file" if "/" in name else "command not found; is it on the PATH?"
+        raise CommandError(f"{name}: {where}", 127)
+
     @property
     def _alive(self) -> bool:
         return self.pid != 0 and self.exit_status is None
@@ -187,6 +248,8 @@ class Command:
         self.frozen = False
         self.stopped_by = None
         self.killed_by = -code if code < 0 else None
+        if self._process is not None:
+            self._process.returncode = code  # else it would wait for an end that was seen here
         self.exit_status = 128 - code if code < 0 else code
 
     def _tell_guard(self, message: bytes) -> None:
@@ -202,24 +265,6 @@ class Command:
         if self._guard is not None:
             self._guard.wait()
             self._guard = None
-
-
-def _find(name: str) -> str:
-    """The path of a program, found as a shell finds it.
-
-    Raises:
-        CommandError: there is none, or none that may be executed.
-    """
-    directories = [""] if "/" in name else [f"{path or '.'}/" for path in os.get_exec_path()]
-    there = [path for path in (d + name for d in directories) if os.access(path, os.F_OK)]
-    for path in there:
-        if Path(path).is_file() and os.access(path, os.X_OK):
-            return path
-    if there:
-        kind = "is a directory" if Path(there[0]).is_dir() else "is not executable; try chmod +x"
-        raise CommandError(f"{name}: {kind}", 126)
-    where = "no such file" if "/" in name else "command not found; is it on the PATH?"
-    raise CommandError(f"{name}: {where}", 127)
 
 
 def _not_executable(name: str, error: OSError) -> CommandError:

@@ -10,14 +10,12 @@ from deferpower.cli.facts import FIRST_LOOK_S
 from deferpower.cli.reporting import Reporter
 from deferpower.cli.signals import SignalQueue
 from deferpower.cli.terminal import Terminal
-from deferpower.command import Command
+from deferpower.command import KILL_AFTER_S, Command
 from deferpower.device import Device
 from deferpower.scheduler import IntelligentScheduler
 from deferpower.task import Decision, Task
 
 TIMED_OUT = 124
-KILL_AFTER_S = 10.0
-"""How long a command has to end by itself after SIGTERM."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)

@@ -26,6 +26,9 @@ class Context:
         attempt: which run this is, counted from 1.
         idempotency_key: the same in every run of this task, and of no other task.
         stop_reason: why it is asked to stop; ``None`` while it is not.
+        is_final: whether that will not be taken back: it is cancelled, its time is over, or its
+            worker shuts down.
+        changed: called when it is asked to stop, or not any more.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class Context:
         self.attempt = row.attempts
         self.idempotency_key = idempotency_key
         self.stop_reason: str | None = None
+        self.is_final = False
+        self.changed: Callable[[], None] = _nothing
         self._resumed_from = row.checkpoint
         self._save = save
         self._results = results
@@ -86,13 +91,22 @@ class Context:
         if self._asked.is_set():
             raise Stopped(self.stop_reason or "asked to stop")
 
-    def ask_to_stop(self, reason: str) -> None:
-        """Tell the task to stop; the first reason stays."""
-        if not self._asked.is_set():
-            self.stop_reason = reason
-            self._asked.set()
+    def ask_to_stop(self, reason: str, *, final: bool = False) -> None:
+        """Tell the task to stop; the first reason stays, unless only a later one is final."""
+        if self.is_final or (self._asked.is_set() and not final):
+            return
+        self.is_final = final
+        self.stop_reason = reason
+        self._asked.set()
+        self.changed()
 
     def take_back_stop(self) -> None:
-        """Let the task go on, if it has not stopped yet."""
-        self._asked.clear()
-        self.stop_reason = None
+        """Let the task go on, if it has not stopped yet and the stop was not final."""
+        if not self.is_final and self._asked.is_set():
+            self._asked.clear()
+            self.stop_reason = None
+            self.changed()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
@@ -16,6 +16,7 @@ from deferpower.errors import ConfigError, TaskError
 from deferpower.policy import Policy
 from deferpower.task import Task, TaskClass, Verdict
 from deferpower.tasks import why as reasons
+from deferpower.tasks.commands import Commands, command_payload
 from deferpower.tasks.events import Event, Events
 from deferpower.tasks.function import Registry, TaskFunction, TaskOptions
 from deferpower.tasks.handle import Handle
@@ -23,11 +24,12 @@ from deferpower.tasks.payload import payload, to_json
 from deferpower.tasks.queue import Call, OnConflict, Queue, checked_metadata, moment
 from deferpower.tasks.record import TaskFailed, TaskRecord, TaskState
 from deferpower.tasks.runner import Runner
-from deferpower.tasks.spec import Spec
+from deferpower.tasks.spec import COMMAND, Spec
 from deferpower.tasks.worker import Worker
 
 if TYPE_CHECKING:
     from deferpower.device import Device
+    from deferpower.processing import Profile
     from deferpower.store.database import Durability
     from deferpower.tasks.service import Service
     from deferpower.tasks.why import Why
@@ -214,6 +216,41 @@ class BackgroundTaskManager:
         )
         return self._added([self._queue.add(call, self.device.wall_clock())], call.spec.name)[0]
 
+    def submit_command(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Handle:
+        """Have a command run when its moment comes; durable when this returns.
+
+        It is frozen (SIGSTOP to its process group) while its conditions do not hold, unless
+        ``pauses=False``. Status 0 is success, ``{"exit_status": 0}`` its result; any other is a
+        failure, and final unless ``max_attempts`` allows more runs. What it writes to standard
+        output and standard error is kept (`logs`); standard input is empty.
+
+        Args:
+            argv: program and arguments; no shell is between.
+            cwd: working directory, seen from that of this process; ``None`` for this one.
+            env: what is added to the environment of the process that runs it.
+            options: as for `submit`, and those of `task`. Unless told otherwise it is of class
+                ``background``, and runs once (``max_attempts=1``).
+
+        Raises:
+            TaskError: an argument or an option cannot be used.
+            QueueFull, StoreError: as for `submit`.
+        """
+        text = command_payload(argv, "." if cwd is None else cwd, env or {})
+        given: dict[str, Any] = {"task_class": TaskClass.BACKGROUND, "max_attempts": 1, **options}
+        call = {name: given.pop(name) for name in _CALL_OPTIONS if name in given}
+        spec = self._spec(COMMAND, **given)
+        if spec.flex_s is not None and not call.keys() & {"delay_s", "not_before_s"}:
+            call["delay_s"] = (spec.every_s or 0.0) - spec.flex_s
+        placed = self._placed(spec, text, None, **call)
+        return self._added([self._queue.add(placed, self.device.wall_clock())], COMMAND)[0]
+
     def submit_many(
         self,
         function: TaskFunction[..., Any] | str,
@@ -230,8 +267,7 @@ class BackgroundTaskManager:
         Raises:
             TaskError, QueueFull, StoreError: as for `submit`; then none was added.
         """
-        names = ("delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata")
-        known = {name: options.pop(name) for name in names if name in options}
+        known = {name: options.pop(name) for name in _CALL_OPTIONS if name in options}
         call = self._call(function, (), {}, changes=options, **known)
         name = call.spec.name
         payloads = [payload(name, args, {}) for args in calls]
@@ -246,14 +282,10 @@ class BackgroundTaskManager:
         kwargs: Mapping[str, Any],
         *,
         changes: dict[str, Any],
-        delay_s: float = 0.0,
-        not_before_s: float | None = None,
-        deadline_s: float | None = None,
-        key: str | None = None,
-        on_conflict: OnConflict = "keep",
-        after: Iterable[Handle | int] | Handle | int = (),
-        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Call:
+        if function == COMMAND:
+            raise TaskError("submit: 'command' is no function; commands go to submit_command")
         if isinstance(function, TaskFunction):
             spec, life_s = function.spec, function.deadline_s
         else:
@@ -262,6 +294,22 @@ class BackgroundTaskManager:
             life_s = None if known is None else known.deadline_s
         if changes:
             spec = self._changed(spec, changes)
+        return self._placed(spec, payload(spec.name, args, kwargs), life_s, **options)
+
+    def _placed(
+        self,
+        spec: Spec,
+        payload_text: str,
+        life_s: float | None,
+        *,
+        delay_s: float = 0.0,
+        not_before_s: float | None = None,
+        deadline_s: float | None = None,
+        key: str | None = None,
+        on_conflict: OnConflict = "keep",
+        after: Iterable[Handle | int] | Handle | int = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Call:
         due_s = not_before_s
         if delay_s:
             due_s = self.device.wall_clock() + (moment("delay_s", delay_s) or 0.0)
@@ -269,7 +317,7 @@ class BackgroundTaskManager:
             raise TaskError(f"on_conflict: {on_conflict!r} is none of keep, replace, append")
         return Call(
             spec,
-            payload(spec.name, args, kwargs),
+            payload_text,
             moment("not_before_s", due_s),
             life_s if deadline_s is None else moment("deadline_s", deadline_s),
             key,
@@ -303,11 +351,12 @@ class BackgroundTaskManager:
         self._enqueue_periodic()
         self._service.start()
 
-    def stop(self, timeout_s: float | None = 10.0) -> None:
+    def stop(self, timeout_s: float | None = 15.0) -> None:
         """Begin nothing more, tell what runs to stop, and wait for it.
 
         Args:
-            timeout_s: how long; ``None`` for as long as it takes. A task that still runs then
+            timeout_s: how long; ``None`` for as long as it takes. A command is killed when it has
+                not ended 10 s after SIGTERM. A function that still runs when the time is over
                 holds its place until this process ends; then it runs again.
         """
         service, self._service = self._service, None
@@ -494,7 +543,7 @@ class BackgroundTaskManager:
             self._queue,
             self._scheduler,
             self.device.read(),
-            knows_function=self._registry.get(record.name) is not None,
+            knows_function=record.name == COMMAND or self._registry.get(record.name) is not None,
             worker_runs=self._service is not None,
         )
 
@@ -522,6 +571,33 @@ class BackgroundTaskManager:
         """
         self._queue.retry(task_id, self.device.wall_clock())
         self._wake()
+
+    def logs(self, task_id: int) -> bytes:
+        """What a command has written so far, in all its runs.
+
+        Of a long one the beginning and the end: 256 and 768 KiB. A line in between says how much
+        was left out.
+
+        Raises:
+            TaskError: there is no such task.
+        """
+        return self._queue.log(task_id)[0]
+
+    def follow_logs(self, task_id: int) -> Iterator[bytes]:
+        """What a command has written, and what it goes on to write, until it has ended.
+
+        Raises:
+            TaskError: there is no such task.
+        """
+        place = 0
+        while True:
+            ended = self.get(task_id).state.has_ended
+            data, place = self._queue.log(task_id, place)
+            if data:
+                yield data
+            if ended:
+                break
+            time.sleep(_POLL_S)
 
     def prune(self, older_than_s: float | None = None) -> int:
         """Delete tasks that ended longer ago than this; how many.
@@ -582,7 +658,10 @@ class BackgroundTaskManager:
                 self._events,
                 self._slots,
             )
-            runner = Runner(worker, self.device, self._events, self._slots, self._executor)
+            commands = Commands(self._queue.database, worker.id, self.device, self._profile)
+            runner = Runner(
+                worker, self.device, self._events, self._slots, self._executor, commands
+            )
             # Those of a parent that forked this process stay the parent's.
             self._handlers = {os.getpid(): (worker, runner)}
             crew = worker, runner
@@ -590,14 +669,16 @@ class BackgroundTaskManager:
 
     def _slots(self) -> int:
         """How many tasks may run at once now."""
-        if self._max_workers is not None:
-            return self._max_workers
+        return self._max_workers or self._profile(_ANY).max_workers
+
+    def _profile(self, task: Task) -> Profile:
+        """How hard to work on a task now."""
         reading = self.device.latest
         power = None if reading is None else reading.power
         level, plugged = (
             (None, True) if power is None or not power.present else (power.percent, power.plugged)
         )
-        return self._processor.adjust_processing_for_battery(_ANY, level, plugged).max_workers
+        return self._processor.adjust_processing_for_battery(task, level, plugged)
 
     def _wake(self) -> None:
         if self._service is not None and self._service.is_here:
@@ -610,6 +691,9 @@ class BackgroundTaskManager:
                 self._queue.add_periodic(function.spec, self.device.wall_clock())
 
 
+_CALL_OPTIONS = (
+    *("delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata"),
+)
 _ANY = Task(task_class=TaskClass.NORMAL, created_s=0.0)
 
 

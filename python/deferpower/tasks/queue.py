@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from deferpower.constraints import ANYTIME
 from deferpower.errors import QueueFull, TaskError
+from deferpower.store import logs
 from deferpower.store import tasks as rows
 from deferpower.store.database import Database, Durability
 from deferpower.store.records import ENDED, State, TaskRow
@@ -331,6 +332,17 @@ class Queue:
         self.add(
             Call(spec, payload(spec.name, (), {}), due_s, key=key, on_conflict="replace"), now_s
         )
+
+    def log(self, task_id: int, start: int = 0) -> tuple[bytes, int]:
+        """The output of a command from a place on, and the place where it ends at present.
+
+        Raises:
+            TaskError: there is no such task.
+        """
+        data, end = self.database.read(lambda cursor: logs.read(cursor, task_id, start))
+        if not end:
+            self.row(task_id)
+        return data, end
 
     def stats(self) -> dict[TaskState, int]:
         """How many tasks there are in each state."""

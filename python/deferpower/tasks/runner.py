@@ -16,6 +16,7 @@ from deferpower.tasks.runs import Run
 
 if TYPE_CHECKING:
     from deferpower.device import Device
+    from deferpower.tasks.commands import Commands
     from deferpower.tasks.events import Events
     from deferpower.tasks.function import TaskFunction
     from deferpower.tasks.worker import Worker
@@ -35,7 +36,8 @@ class Runner:
 
     Attributes:
         loop: where coroutine functions run; ``None`` until one is needed.
-        rested: called when a thread has nothing left to do, or a task has ended elsewhere.
+        rested: called when a thread has nothing left to do, a task has ended elsewhere, or a
+            command was started, frozen or thawed.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Runner:
         events: Events,
         slots: Callable[[], int],
         executor: Executor | None,
+        commands: Commands,
     ) -> None:
         """Nothing runs yet.
 
@@ -54,6 +57,7 @@ class Runner:
             events: where to tell what happens.
             slots: how many threads may run tasks now.
             executor: where functions run; ``None`` for threads made when they are needed.
+            commands: how commands run.
         """
         self.loop: asyncio.AbstractEventLoop | None = None
         self.rested: Callable[[], None] = _nothing
@@ -62,6 +66,7 @@ class Runner:
         self._events = events
         self._slots = slots
         self._executor = executor
+        self._commands = commands
         self._threads = 0
         self._lock = threading.Lock()
         self._ended = threading.Condition()
@@ -71,7 +76,8 @@ class Runner:
     def start_ready(self) -> None:
         """Have threads begin what was claimed."""
         with self._lock:
-            wanted = min(self._slots(), self._threads + self._worker.ready)
+            most = self._slots() + self._worker.paused
+            wanted = min(most, self._threads + self._worker.ready)
             starting = max(0, wanted - self._threads)
             self._threads += starting
         for _ in range(starting):
@@ -123,12 +129,15 @@ class Runner:
         began_s = self._device.clock()
         run.begin(began_s)
         self._events.emit("started", run.id, run.spec.name)
-        if run.function.is_async:
-            self._run_on_loop(run, run.function)
+        function = run.function
+        if function is None:
+            self._worker.note_end(run, self._commands.run(run, lambda: self.rested()))
+        elif function.is_async:
+            self._run_on_loop(run, function)
         elif self._executor is not None:
-            self._run_on_executor(run, run.function, self._executor)
+            self._run_on_executor(run, function, self._executor)
         else:
-            self._worker.note_end(run, self._call(run, run.function))
+            self._worker.note_end(run, self._call(run, function))
             self._worker.adapt(self._device.clock() - began_s)
 
     def _call(self, run: Run, function: TaskFunction[..., Any]) -> Ended:
@@ -182,7 +191,7 @@ class Runner:
         self._stopping = True
         self._worker.release_ready()
         for run in self._worker.runs:
-            run.context.ask_to_stop("the worker is shutting down")
+            run.context.ask_to_stop("the worker is shutting down", final=True)
             if run.future is not None:
                 run.future.cancel()
 

@@ -29,13 +29,15 @@ class Run:
     Attributes:
         id: its number.
         spec: how it is run.
-        lane: the lane that it was claimed from.
-        function: what it calls.
+        lane: what it asks of the machine at its present age,
+        lane_until_s: and until when, seconds since the epoch; ``None`` for ever.
+        function: what it calls; ``None`` for a command.
         context: what the task knows of itself.
         started_monotonic_s: when it began; ``None`` before.
         timed_out: whether it was told to stop for its time being over.
         cancelled: whether somebody wants it cancelled.
         pid: the process of a command; 0 for none.
+        paused: whether the command is frozen.
         future: its end, where it runs elsewhere than in the thread that took it up.
     """
 
@@ -47,6 +49,10 @@ class Run:
         "future",
         "id",
         "lane",
+        "lane_until_s",
+        "paused",
+        "paused_s",
+        "paused_since_s",
         "pid",
         "spec",
         "started_monotonic_s",
@@ -57,26 +63,29 @@ class Run:
         self,
         claimed: Claimed,
         spec: Spec,
-        lane: int,
-        function: TaskFunction[..., Any],
+        lane: tuple[int, float | None],
+        function: TaskFunction[..., Any] | None,
         context: Context,
     ) -> None:
         self.id = claimed.id
         self.claimed = claimed
         self.spec = spec
-        self.lane = lane
+        self.lane, self.lane_until_s = lane
         self.function = function
         self.context = context
         self.started_monotonic_s: float | None = None
         self.timed_out = False
         self.cancelled = False
         self.pid = 0
+        self.paused = False
+        self.paused_s = 0.0
+        self.paused_since_s = 0.0
         self.future: Future[Any] | None = None
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """What the function is called with, its context included."""
         args, kwargs = json.loads(self.claimed.payload)
-        if self.function.pass_context:
+        if self.function is not None and self.function.pass_context:
             args = [self.context, *args]
         return args, kwargs
 
@@ -86,10 +95,23 @@ class Run:
 
     @property
     def times_out_s(self) -> float | None:
-        """When its time is over, on the device's line; ``None`` for never."""
+        """When its time is over, on the device's line; ``None`` for never, or while paused."""
         if self.started_monotonic_s is None or self.spec.timeout_s is None or self.timed_out:
             return None
-        return self.started_monotonic_s + self.spec.timeout_s
+        return (
+            None if self.paused else self.started_monotonic_s + self.paused_s + self.spec.timeout_s
+        )
+
+    def pause(self, monotonic_s: float) -> None:
+        """Note that it was frozen: from here its time limit stands still."""
+        self.paused_since_s = monotonic_s
+        self.paused = True
+
+    def resume(self, monotonic_s: float) -> None:
+        """Note that it goes on, if it was frozen."""
+        if self.paused:
+            self.paused_s += monotonic_s - self.paused_since_s
+            self.paused = False
 
     def look_after(self, holds: bool, monotonic_s: float, reason: Callable[[], str]) -> None:
         """Tell the task what the machine means for it.
@@ -102,12 +124,12 @@ class Run:
         limit_s = self.times_out_s
         if limit_s is not None and monotonic_s >= limit_s:
             self.timed_out = True
-            self.context.ask_to_stop(f"it has run for {self.spec.timeout_s:g} s")
-        if self.timed_out or self.cancelled:
+            self.context.ask_to_stop(f"it has run for {self.spec.timeout_s:g} s", final=True)
+        if self.context.is_final or not self.spec.pauses:
             return
         if not holds and not self.context.should_stop:
             self.context.ask_to_stop(reason())
-        elif holds and self.context.should_stop:
+        elif holds:
             self.context.take_back_stop()
 
     def returned(self, value: Any, now_s: float) -> Ended:

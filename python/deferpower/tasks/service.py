@@ -114,7 +114,9 @@ class Service:
         waiting = [
             found for lane in self._worker.waiting if (found := lanes[lane].set_id) is not None
         ]
-        self._device.set_own_work([run.pid for run in runs if run.pid] if runs else None)
+        # A frozen command uses nothing: whatever the machine does then is someone else's work.
+        at_work = [run for run in runs if not run.paused]
+        self._device.set_own_work([run.pid for run in at_work if run.pid] if at_work else None)
         reading = self._device.read()
         wake = self._watch.wait(waiting, running, self._scheduler.told(reading), self._until_s())
         self._device.take(wake)
@@ -139,6 +141,8 @@ class Service:
             limit_s = run.times_out_s
             if limit_s is not None:
                 moments.append(now_s + max(0.0, limit_s - monotonic_s))
+            if run.lane_until_s is not None:
+                moments.append(run.lane_until_s)
         minute = self._scheduler.local_minute(now_s)
         for task in asked:
             for window in task.windows:

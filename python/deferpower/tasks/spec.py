@@ -42,7 +42,7 @@ class Spec:
         at_most_once: never run a second time, not even if the first one's end is unknown.
         every_s: runs again in each period of this length.
         flex_s: the last part of each period, in which it may start.
-        pauses: whether a command is frozen while its conditions do not hold.
+        pauses: whether it is told to stop when its conditions fall away; a command is frozen.
 
     Raises:
         TaskError: a value has the wrong type or is out of range; the message names it.

@@ -22,6 +22,7 @@ from deferpower.tasks import owner
 from deferpower.tasks.context import Context
 from deferpower.tasks.payload import to_json
 from deferpower.tasks.runs import Run
+from deferpower.tasks.spec import COMMAND, Spec
 
 if TYPE_CHECKING:
     import apsw
@@ -88,6 +89,11 @@ class Worker:
         """How many are claimed and have not begun."""
         return len(self._ready)
 
+    @property
+    def paused(self) -> int:
+        """How many commands are frozen; they take no place from others."""
+        return sum(run.paused for run in self.runs)
+
     def has_rest(self) -> bool:
         """Whether nothing runs whose end is not known."""
         return len(self._running) <= len(self._ended)
@@ -112,7 +118,8 @@ class Worker:
             )
             moves, expired = self._moves(woken, now_s)
             self.waiting = sorted({*lanes, *(move.lane for move in moves)})
-            groups = self._groups(self.waiting, most, len(self._running) - len(ended))
+            at_work = len(self._running) - len(ended) - self.paused
+            groups = self._groups(self.waiting, most, at_work)
             if not (ended or woken or groups):
                 self.next_wake_s = self._queue.database.read(rows.next_wake_s)
                 return 0
@@ -122,7 +129,7 @@ class Worker:
                 rows.expire(cursor, expired, now_s)
                 rows.move(cursor, moves)
                 cascade = rows.settle(cursor, [*done, *expired], now_s) if done or expired else []
-                claimed = self._claim(cursor, groups, now_s, only)
+                claimed = self._claim(cursor, groups, now_s, most, only)
                 return claimed, cascade, rows.next_wake_s(cursor)
 
             try:
@@ -166,12 +173,13 @@ class Worker:
         charging: list[int] = []
         for lane_id, outcome in outcomes.items():
             lane = self._queue.lanes[lane_id]
-            if outcome[0] != _EXECUTE_NOW or self._registry.get(lane.name) is None:
+            is_command = lane.name == COMMAND
+            if outcome[0] != _EXECUTE_NOW or not (is_command or self._registry.get(lane.name)):
                 continue
-            if lane.at_most_once:
-                one_by_one.append(lane_id)
-            elif lane.task.task_class is TaskClass.CHARGING_ONLY and lane.task.override is None:
+            if lane.task.task_class is TaskClass.CHARGING_ONLY and lane.task.override is None:
                 charging.append(lane_id)
+            elif is_command or lane.at_most_once:
+                one_by_one.append(lane_id)
             else:
                 together.append(lane_id)
         free = free if most is None else min(free, most)
@@ -196,13 +204,17 @@ class Worker:
         cursor: apsw.Cursor,
         groups: list[tuple[list[int], int]],
         now_s: float,
+        most: int | None,
         only: int | None,
     ) -> list[Claimed]:
         if only is not None:
             lanes = [lane for group, _ in groups for lane in group]
             return rows.claim_one(cursor, self.id, now_s, only, lanes)
         claimed: list[Claimed] = []
-        for lanes, limit in groups:
+        for lanes, room in groups:
+            limit = room if most is None else min(room, most - len(claimed))
+            if limit <= 0:
+                break
             # One whose worker died runs apart from others of its kind, so that it shows which
             # of those that ran together was the cause.
             if self._suspect is None:
@@ -223,10 +235,18 @@ class Worker:
     def _run(self, row: Claimed, now_s: float) -> Run:
         queue = self._queue
         spec = queue.spec_of(row.spec)
-        lane, _ = queue.lane_of(spec, row.created_s, row.life_s, now_s)
-        function = self._registry[spec.name]
+        function = None if spec.name == COMMAND else self._registry[spec.name]
         context = Context(row, spec.name, queue.idempotency_key(row.id), self._save, self._results)
-        return Run(row, spec, lane, function, context)
+        return Run(row, spec, self._lane(row, spec, now_s), function, context)
+
+    def _lane(self, row: Claimed, spec: Spec, now_s: float) -> tuple[int, float | None]:
+        """What a task that runs asks of the machine, and until when."""
+        lane, until_s = self._queue.lane_of(spec, row.created_s, row.life_s, now_s)
+        if until_s is not None and row.life_s is not None and spec.on_deadline == "expire":
+            # It has begun in time: its deadline does not matter any more.
+            deadline_s = row.created_s + row.life_s
+            until_s = None if until_s >= deadline_s else until_s
+        return lane, until_s
 
     def _save(self, task_id: int, data: Any) -> str:
         text = to_json("the checkpoint", data)
@@ -274,12 +294,23 @@ class Worker:
             run = self._running.get(task_id)
             if run is not None and not run.cancelled:
                 run.cancelled = True
-                run.context.ask_to_stop("cancelled")
+                run.context.ask_to_stop("cancelled", final=True)
+                self._events.emit("stopping", run.id, run.spec.name, "cancelled")
+        now_s = self._device.wall_clock()
+        for run in runs:
+            if run.lane_until_s is not None and now_s >= run.lane_until_s:
+                run.lane, run.lane_until_s = self._lane(run.claimed, run.spec, now_s)
         outcomes = self._queue.lanes.outcomes({run.lane for run in runs}, running=True)
         for run in runs:
             outcome = outcomes.get(run.lane)
             holds = outcome is None or outcome[0] == _EXECUTE_NOW
+            stopped_before = run.context.should_stop
             run.look_after(holds, self._device.clock(), functools.partial(self._reason, run))
+            if run.context.should_stop and not stopped_before:
+                reason = run.context.stop_reason or ""
+                self._events.emit("stopping", run.id, run.spec.name, reason)
+            elif stopped_before and not run.context.should_stop:
+                self._events.emit("resumed", run.id, run.spec.name)
 
     def _reason(self, run: Run) -> str:
         row = run.claimed
