@@ -15,6 +15,8 @@ from deferpower.errors import ConfigError, DeferpowerError
 
 COMMANDS = {
     "run": "run a command when the machine can spare it, pause it while it cannot",
+    "submit": "put a command into the queue, to be run by a worker in its moment",
+    "logs": "show what a command of the queue has written",
     "status": "show what the sensors say now",
     "doctor": "show where each sensor is read, and why one is not",
     "decide": "decide about a task for the machine as it is now",

@@ -34,6 +34,32 @@ def add(parser: parsing.Parser) -> None:
     )
 
 
+def add_preferred(parser: parsing.Parser) -> None:
+    """Add what may be waited for, but not for ever, as a group of its own."""
+    option = parser.add_argument_group(
+        "preferences (waited for until a part of the time to --deadline is over)"
+    ).add_argument
+    option("--prefer-idle", action="store_true", help="idle; dropped at half of that time")
+    option(
+        "--prefer-battery-above",
+        type=parsing.percentage,
+        metavar="N",
+        help="battery level above N percent; dropped at 60 percent of it",
+    )
+    option(
+        "--prefer-charging", action="store_true", help="on external power; dropped at 80 percent"
+    )
+
+
+def preferred(options: argparse.Namespace) -> Constraints:
+    """What the options prefer."""
+    return Constraints(
+        charging=options.prefer_charging,
+        battery_above=options.prefer_battery_above,
+        idle=options.prefer_idle,
+    )
+
+
 def asked(options: argparse.Namespace) -> Constraints:
     """What the options ask for."""
     return Constraints(

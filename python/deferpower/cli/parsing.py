@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from datetime import datetime, time, timedelta
 from typing import NoReturn
 
 from deferpower.errors import ConfigError
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
+_CLOCK = re.compile(r"\d\d:\d\d(:\d\d)?", re.ASCII)
 _UNITS_S = (86_400, 3600, 60, 1)
 _LONGEST_S = 1000 * 86_400
 
@@ -74,7 +76,8 @@ class Parser(argparse.ArgumentParser):
     def _unknown(self, word: str) -> str:
         see = f"see deferpower {self._command} --help"
         if not word.startswith("-"):
-            hint = "write the command after --; " if self._command == "run" else ""
+            takes_command = self._command in ("run", "submit")
+            hint = "write the command after --; " if takes_command else ""
             return f"{word!r} is not expected here; {hint}{see}"
         import difflib
 
@@ -82,6 +85,14 @@ class Parser(argparse.ArgumentParser):
         option = word.partition("=")[0]
         near = difflib.get_close_matches(option, known, n=1)
         return f"unknown option {option}; " + (f"did you mean {near[0]}?" if near else see)
+
+
+def split_at_command(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words before ``--``, and those after it."""
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
 
 
 def add_policy(parser: argparse._ActionsContainer) -> None:
@@ -128,6 +139,31 @@ def time_span(text: str) -> float:
             f"{text!r} is no length of time above 0; "
             "write one such as 6h, 90m, 45s, 1h30m or plain seconds"
         )
+    return value
+
+
+def moment(text: str) -> float:
+    """A moment, seconds since the epoch: ``2026-03-01T22:00``, or ``22:00`` for the next one.
+
+    Local time, unless the text says another.
+    """
+    now = datetime.now()
+    try:
+        if _CLOCK.fullmatch(text):
+            at = datetime.combine(now.date(), time.fromisoformat(text))
+            return (at if at > now else at + timedelta(days=1)).timestamp()
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no moment; write one such as 22:00 or 2026-03-01T22:00"
+        ) from None
+
+
+def whole_number(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return value
 
 

@@ -106,7 +106,7 @@ def parser() -> parsing.Parser:
 
 def execute(words: list[str]) -> int:
     """Run what the words say; the exit status is the command's."""
-    words, argv = _split(words)
+    words, argv = parsing.split_at_command(words)
     options = parser().parse(words)
     if not argv or not argv[0]:
         raise ConfigError(
@@ -164,11 +164,3 @@ def _print_decision(
     print("would run now:" if decision.execute_now else "would wait:")
     for reason in decision.reasons:
         print(f"  {reason.sentence}")
-
-
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words before ``--``, and those after it."""
-    if "--" not in words:
-        return words, []
-    at = words.index("--")
-    return words[:at], words[at + 1 :]

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deferpower.command import KILL_AFTER_S, Command
@@ -48,7 +49,7 @@ def command_payload(
             raise TaskError(f"command: {name!r} is no name of an environment variable")
     kwargs = {
         "argv": [_text("argument", word) for word in argv],
-        "cwd": os.path.abspath(_text("directory", cwd)),
+        "cwd": str(Path(_text("directory", cwd)).absolute()),
         "env": {_text("variable", k): _text(f"value of {k}:", v) for k, v in env.items()},
     }
     # ASCII, since what is not UTF-8 (a lone surrogate here) could not be kept as it is.
