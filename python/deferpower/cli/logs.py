@@ -9,6 +9,7 @@ import sys
 from deferpower.cli import parsing, queue_file
 from deferpower.errors import ConfigError, TaskError
 from deferpower.policy import Policy
+from deferpower.tasks.spec import COMMAND
 
 _EPILOG = f"""\
 Standard output and standard error stand there together, as they came, a second
@@ -49,7 +50,7 @@ def execute(words: list[str]) -> int:
     queue = queue_file.open_queue(options, Policy())
     try:
         record = queue.get(options.id)
-        if "argv" not in record.kwargs:
+        if record.name != COMMAND:
             raise TaskError(f"task {record.id}: a function, which has no output of its own")
         pieces = queue.follow_logs(record.id) if options.follow else [queue.logs(record.id)]
         if record.started_s is None:

@@ -164,7 +164,7 @@ def execute(words: list[str]) -> int:
             "deferpower submit --charging -- tar czf ..."
         )
     _refuse_contradictions(options)
-    cwd = os.getcwd()  # noqa: PTH109 (pathlib has nothing to do here)
+    cwd = os.getcwd()  # noqa: PTH109 (it is kept as text)
     given = {
         "delay_s": options.delay,
         "not_before_s": options.not_before,
@@ -176,9 +176,9 @@ def execute(words: list[str]) -> int:
         "on_conflict": options.on_conflict,
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    with_queue = queue_file.open_queue(options, Policy.load(options.policy), create=True)
+    queue = queue_file.open_queue(options, Policy.load(options.policy), create=True)
     try:
-        handle = with_queue.submit_command(
+        handle = queue.submit_command(
             argv,
             cwd=cwd,
             env=environment(options.env),
@@ -193,7 +193,7 @@ def execute(words: list[str]) -> int:
             **chosen,
         )
     finally:
-        with_queue.close()
+        queue.close()
     if options.json:
         print(json.dumps({"id": handle.id, "queue": str(queue_file.path_of(options).absolute())}))
     else:
@@ -208,6 +208,8 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
     ):
         if _is_given(options, one) and not _is_given(options, other):
             raise ConfigError(f"{one} needs {other}: {why}")
+    if options.flex is not None and options.flex > options.every:
+        raise ConfigError("--flex is longer than --every; it is a part of the period")
     if conditions.preferred(options) != ANYTIME and options.deadline is None:
         raise ConfigError("a preference needs --deadline: as that comes nearer, it is dropped")
     if options.on_conflict is not None and not (options.unique or options.key):
