@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from deferpower.errors import ConfigError, TaskError
 from deferpower.policy import Policy
+from deferpower.store import tasks as rows
+from deferpower.store import workers
 from deferpower.task import Task, TaskClass, Verdict
+from deferpower.tasks import owner
 from deferpower.tasks import why as reasons
 from deferpower.tasks.commands import Commands, command_payload
 from deferpower.tasks.events import Event, Events
 from deferpower.tasks.function import Registry, TaskFunction, TaskOptions
 from deferpower.tasks.handle import Handle
+from deferpower.tasks.overview import Overview, overview
 from deferpower.tasks.payload import payload, to_json
 from deferpower.tasks.queue import Call, OnConflict, Queue, checked_metadata, moment
-from deferpower.tasks.record import TaskFailed, TaskRecord, TaskState
+from deferpower.tasks.record import Failure, TaskFailed, TaskRecord, TaskState
 from deferpower.tasks.runner import Runner
 from deferpower.tasks.spec import COMMAND, Spec
 from deferpower.tasks.worker import Worker
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _POLL_S = 0.25
+_NO_WORKER = 0  # ids begin at 1
 
 
 class BackgroundTaskManager:
@@ -611,6 +616,43 @@ class BackgroundTaskManager:
     def stats(self) -> dict[TaskState, int]:
         """How many tasks there are in each state."""
         return self._queue.stats()
+
+    def overview(self, *, for_others: bool = False) -> Overview:
+        """What runs, and what waits for what, by reason. Cost: milliseconds for a million tasks.
+
+        Args:
+            for_others: another program runs the tasks, and its functions are not known here; so
+                none counts as missing.
+        """
+        crew = self._handlers.get(os.getpid())
+        return overview(
+            self._queue,
+            self._scheduler,
+            self.device.read(),
+            knows_function=lambda name: for_others or self._registry.get(name) is not None,
+            worker=None if crew is None else crew[0].id,
+            workers=self.worker_pids(),
+        )
+
+    def worker_pids(self) -> tuple[int, ...]:
+        """Processes that run tasks of this queue, this one included if it does."""
+        found = self._queue.database.read(lambda cursor: workers.others(cursor, _NO_WORKER))
+        return tuple(sorted({p.pid for p in found.values() if not owner.is_dead(p)}))
+
+    @property
+    def path(self) -> str | None:
+        """The queue's file, absolute; ``None`` in memory."""
+        return self._queue.database.path
+
+    def failures(self, task_id: int) -> tuple[Failure, ...]:
+        """The attempts of a task that failed, in order.
+
+        Raises:
+            TaskError: there is no such task.
+        """
+        self.get(task_id)
+        found = self._queue.database.read(lambda cursor: rows.failures(cursor, task_id))
+        return tuple(Failure._make(row) for row in found)
 
     def on_event(self, callback: Callable[[Event], None]) -> Callable[[Event], None]:
         """Have a callback called with each `Event`, in the thread in which it happens.

@@ -117,6 +117,22 @@ class TaskRecord(NamedTuple):
         )
 
 
+class Failure(NamedTuple):
+    """An attempt that failed. Moments are seconds since the epoch.
+
+    Attributes:
+        attempt: which run it was, counted from 1.
+        started_s: when it began; ``None`` where that is not known.
+        ended_s: when it ended.
+        error: what went wrong.
+    """
+
+    attempt: int
+    started_s: float | None
+    ended_s: float
+    error: str
+
+
 class TaskFailed(TaskError):
     """A task whose result is asked for has ended without one.
 
