@@ -17,6 +17,13 @@ COMMANDS = {
     "run": "run a command when the machine can spare it, pause it while it cannot",
     "submit": "put a command into the queue, to be run by a worker in its moment",
     "logs": "show what a command of the queue has written",
+    "worker": "run the tasks of the queue as their moments come",
+    "list": "show the tasks of the queue",
+    "show": "show everything about one task",
+    "why": "say why a task waits, or what the whole queue waits for",
+    "cancel": "take tasks out of the queue, or have running ones stop",
+    "retry": "have tasks that did not succeed run again",
+    "prune": "forget tasks that have ended",
     "status": "show what the sensors say now",
     "doctor": "show where each sensor is read, and why one is not",
     "decide": "decide about a task for the machine as it is now",
@@ -100,9 +107,11 @@ options:
 
 environment:
   DEFERPOWER_BACKEND  auto, native or pure: which code reads the sensors
+  DEFERPOWER_QUEUE    file that holds the queue of tasks
   DEFERPOWER_ROOT     directory whose proc and sys are read instead of the machine's
   DEFERPOWER_QUEUE    file that holds the queue, where no --queue names it
-  NO_COLOR            if set, nothing is dimmed on the terminal
+  NO_COLOR            if set, nothing is dimmed on the terminal, and worker writes
+                      plain lines
 
 examples:
   deferpower run --charging --idle -- restic backup ~/docs

@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 
     def _complaint(self, error: argparse.ArgumentError) -> ConfigError:
         name = error.argument_name or ""
-        action = next(a for a in self._actions if "/".join(a.option_strings) == name)
+        action = next(a for a in self._actions if name in ("/".join(a.option_strings), a.metavar))
         if action.nargs == 0:
             return ConfigError(f"{name} takes no value; write {name} alone")
         if error.message.startswith("expected"):
@@ -175,6 +175,15 @@ def task_id(text: str) -> int:
             f"{text!r} is no number of a task; write one as submit and list print it, such as 7"
         )
     return value
+
+
+def whole_number(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no whole number of at least 1; write one such as 4"
+        )
+    return int(text)
 
 
 def _number(text: str) -> float:

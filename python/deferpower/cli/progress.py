@@ -48,8 +48,12 @@ class Bar:
             return
         self._next_s = time.monotonic() + _REDRAW_AFTER_S
         self._is_shown = True
-        room = shutil.get_terminal_size().columns - len(self._what) - len(" [] 100 % ")
-        width = max(min(room, _WIDEST), 1)
-        done = "#" * int(part * width)
-        line = f"{self._what} [{done:<{width}}] {100 * part:3.0f} %"
+        line = bar_text(self._what, part, shutil.get_terminal_size().columns)
         print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def bar_text(what: str, part: float, columns: int) -> str:
+    """A bar, with what is done before it and how much of it after it, that fits a line."""
+    width = max(min(columns - len(what) - len(" [] 100 % "), _WIDEST), 1)
+    done = "#" * int(part * width)
+    return f"{what} [{done:<{width}}] {100 * part:3.0f} %"

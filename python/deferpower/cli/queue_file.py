@@ -66,7 +66,11 @@ def default_path() -> Path:
 
 
 def open_queue(
-    options: argparse.Namespace, policy: Policy, *, create: bool = False
+    options: argparse.Namespace,
+    policy: Policy,
+    *,
+    create: bool = False,
+    max_workers: int | None = None,
 ) -> BackgroundTaskManager:
     """A manager on the queue; it is the caller's to close.
 
@@ -74,6 +78,7 @@ def open_queue(
         options: as `add` has them.
         policy: where all lines are drawn.
         create: make the file if there is none, and the directory of the default one.
+        max_workers: as for `BackgroundTaskManager`.
 
     Raises:
         TaskError: there is no such queue, and none was to be made.
@@ -89,7 +94,7 @@ def open_queue(
         raise TaskError(
             f"queue: no file {str(path)!r} yet; deferpower submit makes one, --queue names another"
         )
-    return BackgroundTaskManager(path, policy=policy)
+    return BackgroundTaskManager(path, policy=policy, max_workers=max_workers)
 
 
 def _make_default_directory(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 # select() takes no infinite wait of this kind; waking up once an hour costs nothing.
 _LONGEST_WAIT_S = 3600.0
+_NO_SIGNAL = 0
 
 
 class SignalQueue:
@@ -54,6 +55,11 @@ class SignalQueue:
         arrived, self._pending = self._pending + self._drain(), []
         return arrived
 
+    def wake(self) -> None:
+        """Have `wait` return now, with no signal; from any thread."""
+        with contextlib.suppress(OSError):  # it wakes already, or is closed
+            os.write(self._write_end, bytes((_NO_SIGNAL,)))
+
     def stop_self(self, *, whole_job: bool) -> bool:
         """Stop this process, as Ctrl-Z does, until a shell continues it.
 
@@ -80,7 +86,7 @@ class SignalQueue:
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self._read_end, 512):
                 arrived += chunk
-        return list(arrived)
+        return [signum for signum in arrived if signum != _NO_SIGNAL]
 
 
 def _noted(signum: int, frame: FrameType | None) -> None:

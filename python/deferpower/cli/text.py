@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
+from collections.abc import Sequence
+
 UNKNOWN = "unknown"
 ABSENT = "absent"
 
@@ -53,3 +57,55 @@ def duration(seconds: float | None) -> str:
             rest = whole % length // small_length
             return f"{whole // length} {unit}" + (f" {rest} {small_unit}" if rest else "")
     return f"{whole} s"
+
+
+def moment(wall_s: float) -> str:
+    """A moment in local time, such as ``2026-11-23 19:40:01``."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))
+
+
+def counted(number: int, what: str) -> str:
+    """``1 task`` or ``2 tasks``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def clipped(text: str, columns: int) -> str:
+    """One line of at most so many columns of a terminal."""
+    room = columns
+    for at, character in enumerate(text):
+        room -= _columns(character)
+        if room < 0:
+            return _clipped_at(text, at, columns)
+    return text
+
+
+def _clipped_at(text: str, at: int, columns: int) -> str:
+    if columns < 4:
+        return text[:at]
+    kept = text[:at]
+    while kept and sum(map(_columns, kept)) > columns - 3:
+        kept = kept[:-1]
+    return kept + "..."
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def in_columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
+    """Rows as lines, each column as wide as its widest cell.
+
+    Args:
+        rows: cells, as many in each row.
+        right: columns whose cells stand at the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -26,11 +26,13 @@ class Later(NamedTuple):
     """Tasks that wait for a moment to come.
 
     Attributes:
-        after_failure: whether that is the pause after an attempt that failed.
+        periodic: whether they have run before and come again and again,
+        after_failure: or make a pause after an attempt that failed.
         first: the id of the one whose moment comes first,
         first_s: and that moment.
     """
 
+    periodic: bool
     after_failure: bool
     size: int
     first: int
@@ -57,11 +59,13 @@ def in_lanes(cursor: apsw.Cursor, now_s: float) -> list[LaneCount]:
 def later(cursor: apsw.Cursor, now_s: float) -> list[Later]:
     """Tasks that are not due yet. Cost: grows with their number."""
     return [
-        Later(bool(failed), number, first, first_s)
-        for failed, number, first, first_s in cursor.execute(
+        Later(bool(periodic), bool(failed), number, first, first_s)
+        for periodic, failed, number, first, first_s in cursor.execute(
             # With a bare column beside min(), SQLite gives that of the row with the minimum.
-            "SELECT error IS NOT NULL AND attempts > 0 AS failed, count(*), id, min(wake_s)"
-            " FROM tasks WHERE wake_s > ? AND lane IS NULL GROUP BY failed ORDER BY failed",
+            "SELECT json_extract(specs.text, '$.every_s') IS NOT NULL AS periodic,"
+            " error IS NOT NULL AND attempts > 0 AS failed, count(*), tasks.id, min(wake_s)"
+            " FROM tasks JOIN specs ON specs.id = tasks.spec"
+            " WHERE wake_s > ? AND lane IS NULL GROUP BY periodic, failed ORDER BY periodic, failed",
             (now_s,),
         )
     ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deferpower.store.tasks import Ended
     from deferpower.tasks.runs import Run
 
-_log = logging.getLogger("deferpower.tasks")
+_log = logging.getLogger("deferpower.tasks.events")
 
 EventKind = Literal[
     "submitted",

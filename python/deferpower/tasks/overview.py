@@ -208,12 +208,13 @@ _AFTER = (
 
 
 def _not_due(later: counts.Later, now_s: float) -> tuple[Reason, ...]:
-    left_s = later.first_s - now_s
     if later.after_failure:
-        what, code = "an attempt failed; the next one is due later", "backoff"
+        code, sentence = "backoff", "an attempt failed; the next one comes later"
+    elif later.periodic:
+        code, sentence = "periodic", "periodic, the next time is still to come"
     else:
-        what, code = "not due yet", "not_due"
-    return (Reason(code, "their time to come", f"{left_s:.0f} s to go", what),)
+        code, sentence = "not_due", "not due yet"
+    return (Reason(code, "a later time", f"{later.first_s - now_s:.0f} s to go", sentence),)
 
 
 def _unknown_condition(task: Task) -> Reason:

@@ -1,0 +1,94 @@
+"""What waits for what, as people and programs at a shell are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deferpower.cli.text import counted, duration
+from deferpower.task import Reason
+from deferpower.tasks.overview import Overview, Waiting
+from deferpower.tasks.record import TaskState
+from deferpower.tasks.spec import COMMAND
+from deferpower.tasks.why import Why
+
+# What the manager says of its own program, which is not the one that runs the tasks.
+_OF_THIS_PROGRAM = {"unknown_function", "no_worker", "turn"}
+_LATER = {"not_due", "backoff", "periodic"}
+_MOST_NAMES = 4
+
+
+def seen_from_shell(why: Why, name: str, workers: tuple[int, ...]) -> Why:
+    """The answer as it is for the programs that run the queue, instead of for this one."""
+    if not why.state.has_ended and why.state is not TaskState.RUNNING:
+        kept = tuple(r for r in why.reasons if r.code not in _OF_THIS_PROGRAM)
+        why = why._replace(reasons=kept or (_turn(name, workers),))
+    return why
+
+
+def _turn(name: str, workers: tuple[int, ...]) -> Reason:
+    if not workers:
+        sentence = "nothing keeps it but that no worker runs; start one with deferpower worker"
+        return Reason("no_worker", "a worker", "none runs", sentence)
+    pids = ", ".join(map(str, workers))
+    sentence = f"nothing keeps it; a worker runs (process {pids}) and takes it in its turn"
+    if name != COMMAND:
+        sentence += f", if its program has a function named {name!r}"
+    return Reason("turn", "a free place", "not yet", sentence)
+
+
+def waiting_count(overview: Overview) -> int:
+    """How many tasks wait for anything."""
+    return overview.counts[TaskState.ENQUEUED] + overview.counts[TaskState.BLOCKED]
+
+
+def headline(overview: Overview) -> str:
+    """How many wait, and who runs them."""
+    waiting = waiting_count(overview)
+    what = f"{counted(waiting, 'task')} {'waits' if waiting == 1 else 'wait'}"
+    if not waiting:
+        what = "nothing waits"
+    if not overview.workers:
+        return what + ("; no worker runs, start one with deferpower worker" if waiting else "")
+    pids = ", ".join(map(str, overview.workers))
+    return f"{what}; a worker runs (process {pids})"
+
+
+def rows(overview: Overview, now_s: float) -> list[tuple[str, str]]:
+    """A row for each group: how many, and for what they wait."""
+    return [(str(group.size), sentence(group, now_s)) for group in overview.waiting]
+
+
+def sentence(group: Waiting, now_s: float) -> str:
+    """For what a group waits, and who they are."""
+    text = group.sentence
+    if group.next_s is not None and is_later(group):
+        text += f"; the first in {duration(max(group.next_s - now_s, 0.0))} (task {group.first})"
+    if group.names:
+        more = ", ..." if len(group.names) > _MOST_NAMES else ""
+        text += f" ({', '.join(group.names[:_MOST_NAMES])}{more})"
+    return text
+
+
+def is_later(group: Waiting) -> bool:
+    """Whether time alone keeps it."""
+    return {reason.code for reason in group.reasons} <= _LATER and bool(group.reasons)
+
+
+def group_fields(group: Waiting) -> dict[str, Any]:
+    """A group, for JSON."""
+    return {
+        "size": group.size,
+        "names": list(group.names),
+        "first": group.first,
+        "next_s": group.next_s,
+        "reasons": [reason._asdict() for reason in group.reasons],
+    }
+
+
+def overview_fields(overview: Overview) -> dict[str, Any]:
+    """What waits for what, for JSON."""
+    return {
+        "counts": {str(state): number for state, number in overview.counts.items()},
+        "workers": list(overview.workers),
+        "waiting": [group_fields(group) for group in overview.waiting],
+    }
