@@ -1,4 +1,4 @@
-"""Commands that change several tasks, one after the other: what became of each, in words or JSON."""
+"""Changing several tasks, one after the other: what became of each, in words or JSON."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def later(cursor: apsw.Cursor, now_s: float) -> list[Later]:
             "SELECT json_extract(specs.text, '$.every_s') IS NOT NULL AS periodic,"
             " error IS NOT NULL AND attempts > 0 AS failed, count(*), tasks.id, min(wake_s)"
             " FROM tasks JOIN specs ON specs.id = tasks.spec"
-            " WHERE wake_s > ? AND lane IS NULL GROUP BY periodic, failed ORDER BY periodic, failed",
+            " WHERE wake_s > ? AND lane IS NULL GROUP BY periodic, failed ORDER BY 1, 2",
             (now_s,),
         )
     ]
