@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by whoever started this process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        return _main([*(sys.argv[1:] if argv is None else argv)])
     except ConfigError as error:
         return _complain(error, _USAGE)
     except DeferpowerError as error:
@@ -107,7 +107,6 @@ options:
 
 environment:
   DEFERPOWER_BACKEND  auto, native or pure: which code reads the sensors
-  DEFERPOWER_QUEUE    file that holds the queue of tasks
   DEFERPOWER_ROOT     directory whose proc and sys are read instead of the machine's
   DEFERPOWER_QUEUE    file that holds the queue, where no --queue names it
   NO_COLOR            if set, nothing is dimmed on the terminal, and worker writes

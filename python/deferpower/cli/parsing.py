@@ -159,14 +159,6 @@ def moment(text: str) -> float:
         ) from None
 
 
-def whole_number(text: str) -> int:
-    """A whole number of at least 1."""
-    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return value
-
-
 def task_id(text: str) -> int:
     """The number of a task, as ``submit`` prints it."""
     value = int(text) if text.isascii() and text.isdigit() else 0
@@ -179,7 +171,7 @@ def task_id(text: str) -> int:
 
 def whole_number(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no whole number of at least 1; write one such as 4"
         )
