@@ -120,12 +120,12 @@ class Service:
         reading = self._device.read()
         wake = self._watch.wait(waiting, running, self._scheduler.told(reading), self._until_s())
         self._device.take(wake)
-        if wake[0] == _FILE:
-            if runs:
-                self._pause(_CALM_S)
-            # The log is written to before the commit can be seen, maybe long before: the disk comes
-            # in between. Who was given the right to write sees it.
-            self._queue.database.write(_nothing)
+        if wake[0] == _FILE and runs:
+            self._pause(_CALM_S)
+        # The log is written to before the commit can be seen, maybe long before: the disk comes in
+        # between. Who was given the right to write sees it. After each wake, since one for another
+        # reason may have taken note of the file, too.
+        self._queue.database.write(_nothing)
 
     def _until_s(self) -> float | None:
         """When to look again whatever happens, on the wall clock."""
