@@ -124,7 +124,7 @@ class Live:
 
     def close(self) -> None:
         """Clear the bottom, and give back the streams and the log."""
-        self._logs.release()
+        self._logs.give_back()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, _Above):
                 stream.finish()

@@ -102,7 +102,7 @@ class Lines:
 
     def close(self) -> None:
         """Give the log back."""
-        self._logs.release()
+        self._logs.give_back()
 
 
 class JsonLines:
@@ -144,7 +144,7 @@ class JsonLines:
 
     def close(self) -> None:
         """Give the log and standard output back."""
-        self._logs.release()
+        self._logs.give_back()
         sys.stdout = self._out
 
     def _write(self, event: str, wall_s: float | None = None, **fields: Any) -> None:
@@ -157,7 +157,7 @@ class LogNotes(logging.Handler):
     """What the library logs, as notes; not its events, which come as such."""
 
     def __init__(self, narrator: Narrator) -> None:
-        """Take over until `release`."""
+        """Take over until `give_back`."""
         super().__init__(logging.WARNING)
         self._narrator = narrator
         self._events = logging.getLogger("deferpower.tasks.events")
@@ -176,7 +176,7 @@ class LogNotes(logging.Handler):
             text += f": {type(error).__name__}: {error}"
         self._narrator.note(text)
 
-    def release(self) -> None:
+    def give_back(self) -> None:
         """Let the log be as it was."""
         self._root.removeHandler(self)
         self._root.propagate = self._before

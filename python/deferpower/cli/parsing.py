@@ -67,6 +67,8 @@ class Parser(argparse.ArgumentParser):
     def _complaint(self, error: argparse.ArgumentError) -> ConfigError:
         name = error.argument_name or ""
         action = next(a for a in self._actions if name in ("/".join(a.option_strings), a.metavar))
+        if error.message.startswith("not allowed with"):
+            return ConfigError(f"{name} is {error.message.replace('argument ', '')}; leave one out")
         if action.nargs == 0:
             return ConfigError(f"{name} takes no value; write {name} alone")
         if error.message.startswith("expected"):

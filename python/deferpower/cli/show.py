@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from deferpower.cli import parsing, queue_file, records
 from deferpower.cli.facts import settled_reading
-from deferpower.cli.text import counted, duration, moment, one_line
+from deferpower.cli.text import duration, moment, one_line
 from deferpower.cli.waiting import seen_from_shell
 from deferpower.policy import Policy
 from deferpower.tasks.record import Failure, TaskRecord
@@ -76,7 +76,8 @@ def _rows(record: TaskRecord, why: Why, failures: tuple[Failure, ...]) -> Iterat
     yield "runs", records.title(record)
     yield "about", one_line(spec.description)
     yield "state", str(record.state)
-    yield "why", "\n".join(one_line(reason.sentence) for reason in why.reasons)
+    if not record.error or not record.state.has_ended:
+        yield "why", "\n".join(one_line(reason.sentence) for reason in why.reasons)
     yield "class", f"{spec.task_class.value.replace('_', ' ')}, priority {spec.priority}"
     yield "submitted", moment(record.created_s)
     yield "due", moment(record.due_s) if record.due_s > record.created_s else ""
@@ -91,12 +92,10 @@ def _rows(record: TaskRecord, why: Why, failures: tuple[Failure, ...]) -> Iterat
     yield "result", _text(record.result)
     yield "metadata", _text(record.metadata)
     yield "error", record.error or ""
-    earlier = [failure for failure in failures if failure.error != record.error]
-    for failure in earlier:
-        last = one_line(failure.error.splitlines()[-1]) if failure.error else "no message"
-        yield f"attempt {failure.attempt}", f"failed at {moment(failure.ended_s)}: {last}"
-    if len(failures) > len(earlier) and record.error:
-        yield "failed", counted(len(failures), "time")
+    if len(failures) > 1 or not record.error:
+        for failure in failures:
+            last = one_line(failure.error.splitlines()[-1]) if failure.error else "no message"
+            yield f"attempt {failure.attempt}", f"failed at {moment(failure.ended_s)}: {last}"
 
 
 def _text(value: object) -> str:
