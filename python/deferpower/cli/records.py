@@ -7,24 +7,15 @@ import json
 import shlex
 from typing import Any
 
+from deferpower.cli import parsing
 from deferpower.cli.text import duration, one_line
 from deferpower.tasks.record import TaskRecord, TaskState
 from deferpower.tasks.spec import COMMAND
 
-_LONGEST_ID = 18
-
 
 def add_ids(parser: argparse._ActionsContainer, nargs: str | None, summary: str) -> None:
     """Add the ids of tasks, which follow the options."""
-    parser.add_argument("ids", nargs=nargs, type=_task_id, metavar="ID", help=summary)
-
-
-def _task_id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_ID):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of a task; deferpower list shows them"
-        )
-    return int(text)
+    parser.add_argument("ids", nargs=nargs, type=parsing.task_id, metavar="ID", help=summary)
 
 
 def fields(record: TaskRecord) -> dict[str, Any]:

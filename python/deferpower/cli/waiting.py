@@ -63,9 +63,10 @@ def sentence(group: Waiting, now_s: float) -> str:
     text = group.sentence
     if group.next_s is not None and is_later(group):
         text += f"; the first in {duration(max(group.next_s - now_s, 0.0))} (task {group.first})"
-    if group.names:
-        more = ", ..." if len(group.names) > _MOST_NAMES else ""
-        text += f" ({', '.join(group.names[:_MOST_NAMES])}{more})"
+    functions = [name for name in group.names if name != COMMAND]
+    if functions:
+        more = ", ..." if len(functions) > _MOST_NAMES else ""
+        text += f" ({', '.join(functions[:_MOST_NAMES])}{more})"
     return text
 
 
