@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by whoever started this process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
     try:
+        # Not list(): once it is imported, that is the command here.
         return _main([*(sys.argv[1:] if argv is None else argv)])
     except ConfigError as error:
         return _complain(error, _USAGE)

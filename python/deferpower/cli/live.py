@@ -106,7 +106,7 @@ class Live:
     def stopping(self, signum: int) -> None:
         """Say so, and how to hurry."""
         name = signal.Signals(signum).name
-        self.note(f"{name}: running tasks are told to stop; once more leaves them")
+        self.note(f"{name}: stopping; once more leaves what runs")
 
     def end(self, overview: Overview) -> None:
         """Leave what still waits on the terminal."""

@@ -89,7 +89,7 @@ class Lines:
     def stopping(self, signum: int) -> None:
         """Say so, and how to hurry."""
         name = signal.Signals(signum).name
-        self.note(f"{name}: running tasks are told to stop; a second signal leaves them")
+        self.note(f"{name}: stopping; a second signal leaves what runs")
 
     def end(self, overview: Overview) -> None:
         """Say what still waits, and why."""
