@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -55,10 +56,9 @@ def read(database: Database, start: int = 0) -> tuple[bytes, int]:
 
 def stored(database: Database) -> tuple[int, int]:
     """How many pieces there are, and how many bytes in them."""
-    rows = database.read(
-        lambda cursor: cursor.execute("SELECT length(data) FROM logs WHERE task = 1").fetchall()
-    )
-    return len(rows), sum(length for (length,) in rows)
+    select = "SELECT count(*), coalesce(sum(length(data)), 0) FROM logs WHERE task = 1"
+    found: Any = database.read(lambda cursor: cursor.execute(select).fetchone())
+    return found[0], found[1]
 
 
 def test_bytes_come_back_as_they_were(database: Database) -> None:
@@ -138,7 +138,7 @@ def test_a_log_is_forgotten_with_its_task(database: Database) -> None:
 
 @given(chunks=st.lists(st.integers(0, 400_000), max_size=12), fill=st.binary(min_size=1))
 def test_however_it_comes_the_same_is_kept(chunks: list[int], fill: bytes) -> None:
-    """Writing now and then, with a new tape now and then, keeps what one write would keep."""
+    """Many writes, each with a tape of its own, keep what one would keep."""
     sizes = [
         b"%d:" % number + (fill * (size // len(fill) + 1)) for number, size in enumerate(chunks)
     ]

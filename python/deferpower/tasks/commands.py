@@ -241,6 +241,7 @@ class _Attendant:
         # A frozen one gets it when it is thawed, before it does anything else.
         self._command.send(signal.SIGTERM)
         self._command.thaw()
+        self._command.send(signal.SIGCONT)  # somebody else may have stopped it
         self._run.resume(self._device.clock())
         self._note(self._run.id, f"ending: {reason}")
 

@@ -483,6 +483,9 @@ class BackgroundTaskManager:
             worker.turn(1, only)
             run = worker.next_run()
             if run is None:
+                worker.turn(1, only)  # the last turn may have freed what waited for another task
+                run = worker.next_run()
+            if run is None:
                 break
             runner.run_here(run)
             ran.append(run.id)
