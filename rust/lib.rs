@@ -12,6 +12,7 @@
 //! | [`cadence`] | when the machine is worth looking at again |
 //! | [`watch`] | waiting, quietly, until there is something to do |
 //! | [`classify`] | words of a text, and the class of a task by keywords among them |
+//! | [`usage`] | what the device's past tells of its next hours |
 //! | [`error`] | what can go wrong |
 //! | `py` | the Python module; the only room that names pyo3 (feature `python`) |
 //!
@@ -30,4 +31,5 @@ pub mod reading;
 pub mod rules;
 pub mod sampler;
 pub mod sys;
+pub mod usage;
 pub mod watch;

@@ -5,9 +5,12 @@ from typing import ClassVar, final
 
 from deferpower._contract import (
     FactsRow,
+    HourRow,
     IdleRulesRow,
+    LocalHour,
     NegationRow,
     OutcomeRow,
+    OutlookRow,
     PhraseRow,
     PowerRow,
     RelaxationRow,
@@ -25,6 +28,7 @@ __all__ = [
     "Matcher",
     "Rules",
     "Sampler",
+    "UsageTable",
     "Watch",
     "aggregate_power",
     "parse_diskstats",
@@ -86,6 +90,23 @@ class Rules:
         now_s: float,
         /,
     ) -> tuple[RequirementRow, float | None]: ...
+
+@final
+class UsageTable:
+    def __new__(cls) -> UsageTable: ...
+    @property
+    def end_s(self) -> float | None: ...
+    def evidence(self) -> tuple[float, float, float]: ...
+    def learn(self, hours: Sequence[LocalHour], rows: bytes, /) -> tuple[float, float]: ...
+    def forecast(self, hours: Sequence[LocalHour], /) -> list[HourRow]: ...
+    def outlook(
+        self, now_s: float, duration_s: float, hours: Sequence[LocalHour], /
+    ) -> tuple[tuple[float, float, float], list[OutlookRow]]: ...
+    def restart(self) -> None: ...
+    def merge(self, data: bytes, /) -> None: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes, /) -> UsageTable: ...
 
 @final
 class Watch:

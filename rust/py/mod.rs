@@ -8,6 +8,7 @@ use crate::error::Error;
 mod classify;
 mod rules;
 mod sensors;
+mod usage;
 mod watch;
 
 mod errors {
@@ -37,6 +38,9 @@ mod native {
         Sampler, aggregate_power, parse_diskstats, parse_meminfo, parse_netdev, parse_pressure,
         parse_process_stat, parse_stat,
     };
+
+    #[pymodule_export]
+    use super::usage::UsageTable;
 
     #[pymodule_export]
     use super::watch::Watch;

@@ -15,6 +15,7 @@ from deferpower._pure.parse.process_stat import parse_process_stat
 from deferpower._pure.parse.stat import parse_stat
 from deferpower._pure.rules import Rules
 from deferpower._pure.sampler import Sampler
+from deferpower._pure.usage import UsageTable
 from deferpower._pure.watch import Watch
 from deferpower.types import BackendName
 
@@ -25,6 +26,7 @@ __all__ = [
     "Matcher",
     "Rules",
     "Sampler",
+    "UsageTable",
     "Watch",
     "aggregate_power",
     "parse_diskstats",

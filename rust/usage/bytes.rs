@@ -1,0 +1,142 @@
+//! A table of usage as bytes, with a version and a checksum.
+
+use super::estimates::{CELLS, EVENTS, HORIZONS};
+use super::{OpenHour, Present, Run, UsageTable};
+use crate::error::Error;
+
+const MAGIC: &[u8; 16] = b"deferpower usage";
+const VERSION: u16 = 1;
+const HEADER_BYTES: usize = 22;
+const RUN_NUMBERS: usize = 6;
+const HOUR_NUMBERS: usize = 9;
+const PRESENT: usize = HOUR_NUMBERS + RUN_NUMBERS * EVENTS + HORIZONS * EVENTS + 1;
+const UNKNOWN: f64 = -1.0;
+
+impl UsageTable {
+    /// All of it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(8 * (PRESENT + CELLS));
+        let numbers = self.present_numbers();
+        for number in numbers.iter().chain(&self.estimates.cells) {
+            body.extend(number.to_le_bytes());
+        }
+        let mut data = MAGIC.to_vec();
+        data.extend(VERSION.to_le_bytes());
+        data.extend(crc32(&body).to_le_bytes());
+        data.extend(body);
+        data
+    }
+
+    /// The table that bytes were made from.
+    ///
+    /// # Errors
+    ///
+    /// They are damaged, of another version, or no such bytes.
+    pub fn from_bytes(data: &[u8]) -> Result<Self, Error> {
+        let wrong = |message: &str| Err(Error::Config(format!("history: {message}")));
+        let Some((header, body)) = data.split_at_checked(HEADER_BYTES) else {
+            return wrong("these bytes are no table of usage");
+        };
+        if !header.starts_with(MAGIC) {
+            return wrong("these bytes are no table of usage");
+        }
+        let version = u16::from_le_bytes([header[16], header[17]]);
+        if version != VERSION {
+            return wrong(&format!(
+                "version {version} is not known here, only {VERSION}; \
+                 it was written by another version of deferpower"
+            ));
+        }
+        let checksum = u32::from_le_bytes([header[18], header[19], header[20], header[21]]);
+        if body.len() != 8 * (PRESENT + CELLS) || crc32(body) != checksum {
+            return wrong("damaged, its checksum does not match");
+        }
+        let (numbers, _) = body.as_chunks::<8>();
+        let numbers: Vec<f64> = numbers
+            .iter()
+            .map(|&eight| f64::from_le_bytes(eight))
+            .collect();
+        let mut table = Self::new();
+        table.present = present(&numbers);
+        table.estimates.cells = numbers[PRESENT..].to_vec();
+        if table.present.hour.start_s >= 0.0 {
+            table.enter_era();
+        }
+        Ok(table)
+    }
+
+    fn present_numbers(&self) -> Vec<f64> {
+        let now = &self.present;
+        let hour = &now.hour;
+        let mut numbers = vec![
+            now.end_s,
+            now.era,
+            hour.start_s,
+            hour.end_s,
+            hour.hour_of_week as f64,
+            hour.activity_s,
+            hour.active_s,
+            hour.power_s,
+            hour.plugged_s,
+        ];
+        for run in &now.runs {
+            let state = run.state.map_or(UNKNOWN, |held| f64::from(u8::from(held)));
+            let share = run.share.unwrap_or(UNKNOWN);
+            numbers.extend([run.known_s, run.held_s, state]);
+            numbers.extend([run.age_s, share, run.level as f64]);
+        }
+        for horizon in 0..HORIZONS {
+            numbers.extend(now.surprises.map(|surprises| surprises[horizon]));
+        }
+        numbers.push(hour.seen_s);
+        numbers
+    }
+}
+
+fn present(numbers: &[f64]) -> Present {
+    let surprises = &numbers[HOUR_NUMBERS + RUN_NUMBERS * EVENTS..];
+    Present {
+        end_s: numbers[0],
+        era: numbers[1],
+        hour: OpenHour {
+            start_s: numbers[2],
+            end_s: numbers[3],
+            hour_of_week: numbers[4] as usize,
+            activity_s: numbers[5],
+            active_s: numbers[6],
+            power_s: numbers[7],
+            plugged_s: numbers[8],
+            seen_s: numbers[PRESENT - 1],
+        },
+        runs: std::array::from_fn(|event| {
+            let run = &numbers[HOUR_NUMBERS + RUN_NUMBERS * event..][..RUN_NUMBERS];
+            Run {
+                known_s: run[0],
+                held_s: run[1],
+                state: (run[2] >= 0.0).then_some(run[2] > 0.0),
+                age_s: run[3],
+                share: (run[4] >= 0.0).then_some(run[4]),
+                level: run[5] as usize,
+            }
+        }),
+        surprises: std::array::from_fn(|event| {
+            std::array::from_fn(|horizon| surprises[EVENTS * horizon + event])
+        }),
+    }
+}
+
+/// CRC-32 as zlib and PNG have it.
+fn crc32(data: &[u8]) -> u32 {
+    let mut sum = u32::MAX;
+    for &byte in data {
+        sum ^= u32::from(byte);
+        for _ in 0..8 {
+            let carry = sum & 1;
+            sum >>= 1;
+            if carry == 1 {
+                sum ^= 0xEDB8_8320;
+            }
+        }
+    }
+    !sum
+}
