@@ -7,7 +7,7 @@ mod tests;
 
 use crate::error::Error;
 
-use estimates::{AWAKE, Estimates, HORIZONS};
+use estimates::{AWAKE, Estimates, HORIZONS, later_bucket};
 pub use estimates::{EVENTS, LocalHour};
 
 const IDLE: usize = 0;
@@ -48,9 +48,25 @@ struct Run {
     held_s: f64,
     state: State,
     age_s: f64,
+    /// The bucket of that age.
+    place: usize,
     /// Share of the hour before the open one in which it held.
     share: Option<f64>,
     level: usize,
+}
+
+impl Run {
+    #[inline]
+    fn grow(&mut self, seconds: f64) {
+        self.age_s += seconds;
+        self.place = later_bucket(self.place, self.age_s);
+    }
+
+    #[inline]
+    fn forget(&mut self) {
+        self.age_s = 0.0;
+        self.place = 0;
+    }
 }
 
 const NO_RUN: Run = Run {
@@ -58,6 +74,7 @@ const NO_RUN: Run = Run {
     held_s: 0.0,
     state: None,
     age_s: 0.0,
+    place: 0,
     share: None,
     level: 0,
 };
@@ -201,9 +218,9 @@ impl UsageTable {
         if run.age_s > 0.0 {
             let unit = self.estimates.unit;
             self.estimates
-                .add_run(event, run.age_s, run.level, 0.0, unit);
+                .add_run(event, run.place, run.level, 0.0, unit);
         }
-        run.age_s = 0.0;
+        run.forget();
     }
 
     /// Learn from the open hour, and from those in which nothing was observed.
@@ -315,6 +332,7 @@ impl UsageTable {
             left >>= 1;
         }
         self.estimates.unit = unit;
+        self.estimates.unit_per_s = unit / 3600.0;
     }
 
     /// Take in a piece of the open hour.
@@ -333,16 +351,16 @@ impl UsageTable {
             hour.plugged_s += plugged * seconds;
             powered = Some(plugged >= PLUGGED_SHARE);
         }
+        let hours = self.estimates.unit_per_s * seconds;
         let good = idle.zip(powered).map(|(idle, powered)| idle && powered);
         for (event, state) in [(IDLE, idle), (PLUGGED, powered), (GOOD, good)] {
             self.present.runs[event].state = state;
             match state {
                 Some(true) => {
                     let run = &mut self.present.runs[event];
-                    let hours = self.estimates.unit * seconds / 3600.0;
                     self.estimates
-                        .add_run(event, run.age_s, run.level, hours, 0.0);
-                    run.age_s += seconds;
+                        .add_run(event, run.place, run.level, hours, 0.0);
+                    run.grow(seconds);
                     run.known_s += seconds;
                     run.held_s += seconds;
                 }
@@ -350,7 +368,7 @@ impl UsageTable {
                     self.end_run(event);
                     self.present.runs[event].known_s += seconds;
                 }
-                None => self.present.runs[event].age_s = 0.0,
+                None => self.present.runs[event].forget(),
             }
         }
     }

@@ -105,7 +105,9 @@ def replay(trace: Trace, backend: str | None = None) -> Replay:
         jobs.tick(slot, predictor, now_s)
         seen = trace.slots[slot]
         if seen is not None:
-            now_s += 1.0  # the slot's figures are known when it has passed; it stands from its begin
+            now_s += (
+                1.0  # the slot's figures are known when it has passed; it stands from its begin
+            )
             predictor.learn_usage_pattern(now_s - 1.0, seen.active, seen.plugged)
     return Replay(trace, jobs.results(), brier)
 

@@ -102,7 +102,10 @@ class Jobs:
         }
         return Results(
             len(done),
-            {name: _share([success[at] or False for at in at_all]) for name, at_all in starts.items()},
+            {
+                name: _share([success[at] or False for at in at_all])
+                for name, at_all in starts.items()
+            },
             {
                 name: 1.0 - _share([p for at in at_all if (p := plugged[at]) is not None])
                 for name, at_all in starts.items()

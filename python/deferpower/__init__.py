@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from deferpower.errors import TargetError as TargetError
     from deferpower.errors import TaskError as TaskError
     from deferpower.policy import Policy as Policy
+    from deferpower.predictor import HourForecast as HourForecast
+    from deferpower.predictor import PredictiveDeferredProcessor as PredictiveDeferredProcessor
     from deferpower.processing import BatteryAwareProcessor as BatteryAwareProcessor
     from deferpower.processing import Profile as Profile
     from deferpower.resources import ResourceConstrainedProcessor as ResourceConstrainedProcessor
@@ -67,6 +69,8 @@ _HOMES = {
     "TargetError": "errors",
     "TaskError": "errors",
     "Policy": "policy",
+    "HourForecast": "predictor",
+    "PredictiveDeferredProcessor": "predictor",
     "BatteryAwareProcessor": "processing",
     "Profile": "processing",
     "ResourceConstrainedProcessor": "resources",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from deferpower._contract import OutlookRow
 
-PLUGGED_WORTH = 0.5
+PLUGGED_WORTH = 0.3
 """What a run on the charger is worth beside one that is idle too."""
 _IDLE, _PLUGGED, _GOOD = range(3)
 _LONGEST_WAIT_H = 24
@@ -20,8 +20,8 @@ class StartAdvice(NamedTuple):
 
     Attributes:
         start: whether to start now.
-        worth_now: what starting now is worth, 0-1: the probability that all goes well, and half
-            of the probability that at least the charger stays.
+        worth_now: what starting now is worth, 0-1: the probability that all goes well, and 0.3
+            times the probability that at least the charger stays.
         worth_waiting: what waiting is worth, if each later moment is judged in the same way.
     """
 

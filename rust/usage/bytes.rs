@@ -1,6 +1,6 @@
 //! A table of usage as bytes, with a version and a checksum.
 
-use super::estimates::{CELLS, EVENTS, HORIZONS};
+use super::estimates::{CELLS, EVENTS, HORIZONS, later_bucket};
 use super::{OpenHour, Present, Run, UsageTable};
 use crate::error::Error;
 
@@ -115,6 +115,7 @@ fn present(numbers: &[f64]) -> Present {
                 held_s: run[1],
                 state: (run[2] >= 0.0).then_some(run[2] > 0.0),
                 age_s: run[3],
+                place: later_bucket(0, run[3]),
                 share: (run[4] >= 0.0).then_some(run[4]),
                 level: run[5] as usize,
             }

@@ -63,6 +63,8 @@ pub(super) struct Estimates {
     pub cells: Vec<f64>,
     /// What an observation of the present hour weighs.
     pub unit: f64,
+    /// What a second of it weighs.
+    pub unit_per_s: f64,
 }
 
 impl Estimates {
@@ -70,6 +72,7 @@ impl Estimates {
         Self {
             cells: vec![0.0; CELLS],
             unit: 1.0,
+            unit_per_s: 1.0 / 3600.0,
         }
     }
 
@@ -188,8 +191,8 @@ impl Estimates {
 
     /// Count time at risk of a run at an age, and whether it ended, weighted.
     #[inline]
-    pub fn add_run(&mut self, event: usize, age_s: f64, level: usize, hours: f64, ends: f64) {
-        let at = event * EVENT_CELLS + bucket(age_s) * LEVELS + level;
+    pub fn add_run(&mut self, event: usize, place: usize, level: usize, hours: f64, ends: f64) {
+        let at = event * EVENT_CELLS + place * LEVELS + level;
         self.cells[at + AT_RISK] += hours;
         self.cells[at + ENDS] += ends;
     }
@@ -230,7 +233,7 @@ impl Estimates {
                 level = self.level(event, hours[place].1);
             }
             let step_s = STEP_S.min(left_s);
-            let rate = self.rate(event, bucket(age_s), level);
+            let rate = self.rate(event, later_bucket(0, age_s), level);
             probability /= 1.0 + rate * step_s / 3600.0;
             age_s += step_s;
             start_s += step_s;
@@ -251,13 +254,13 @@ fn prior(event: usize, hour_of_day: usize) -> f64 {
     }
 }
 
-/// The place of an age among the buckets.
+/// The bucket of an age, from one that it had or has on.
 #[inline]
-fn bucket(age_s: f64) -> usize {
-    BUCKET_ENDS_S
-        .iter()
-        .position(|&end_s| age_s < end_s)
-        .unwrap_or(BUCKETS - 1)
+pub(super) fn later_bucket(mut place: usize, age_s: f64) -> usize {
+    while place < BUCKETS - 1 && age_s >= BUCKET_ENDS_S[place] {
+        place += 1;
+    }
+    place
 }
 
 /// A probability that is never quite certain.

@@ -197,6 +197,7 @@ class UsageTable:
     def _observe(self, seconds: float, activity: float, plugged: float) -> None:
         """Take in a piece of the open hour."""
         idle = powered = good = _UNKNOWN
+        hours = self._estimates.unit / 3600.0 * seconds
         self._seen_s += seconds
         if activity == activity:
             self._activity[0] += seconds
@@ -212,7 +213,6 @@ class UsageTable:
             self._state[event] = state
             if state == _TRUE:
                 at, age_s = self._estimates, self._age_s[event]
-                hours = at.unit * seconds / 3600.0
                 at.add_run(event, age_s, self._levels[event], hours, 0.0)
                 self._age_s[event] = age_s + seconds
                 self._known_s[event] += seconds
@@ -300,6 +300,7 @@ class UsageTable:
         self._age_s = [0.0] * EVENTS
         self._share = [_UNKNOWN] * EVENTS
         self._surprises = [[math.nan] * EVENTS for _ in range(HORIZONS)]
+        self._levels = [0] * EVENTS
 
     def merge(self, data: bytes) -> None:
         """The contract's `UsageTable.merge`."""
