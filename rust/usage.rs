@@ -38,6 +38,9 @@ type Row = [f64; 4];
 /// Probability that a whole hour is idle, plugged, both; then the hours that each rests on.
 pub type HourRow = (f64, f64, f64, f64, f64, f64);
 
+/// What starting now is worth for each event, and what each hour promises.
+pub type Outlook = ([f64; EVENTS], Vec<OutlookRow>);
+
 /// Of each event: whether the hour is there and all so; whether a run lasts an hour; and longer.
 pub type OutlookRow = (f64, f64, f64, f64, f64, f64, f64, f64, f64);
 
@@ -169,13 +172,29 @@ impl UsageTable {
             )));
         }
         check_hours(hours)?;
-        for (number, row) in rows.iter().enumerate() {
-            check_row(number, decode(row), hours)?;
+        // To look at all rows beforehand would take as long as learning: they come from memory.
+        let before = self.clone();
+        let learned = self.learn_rows(hours, rows);
+        if learned.is_err() {
+            *self = before;
         }
+        learned
+    }
+
+    fn learn_rows(
+        &mut self,
+        hours: &[LocalHour],
+        rows: &[[u8; ROW_BYTES]],
+    ) -> Result<(f64, f64), Error> {
+        let (first_s, last_s) = (hours[0].0, hours[hours.len() - 1].0);
         let (mut counted_s, mut repeated_s) = (0.0, 0.0);
         let mut place = 0;
-        for row in rows {
-            let [mut start_s, seconds, activity, plugged] = decode(row);
+        for (number, row) in rows.iter().enumerate() {
+            let row = decode(row);
+            if let Some(fault) = fault(row, first_s, last_s) {
+                return Err(Error::Config(format!("rows[{number}]: {fault}")));
+            }
+            let [mut start_s, seconds, activity, plugged] = row;
             let end_s = start_s + seconds;
             if start_s < self.present.end_s {
                 repeated_s += end_s.min(self.present.end_s) - start_s;
@@ -216,9 +235,7 @@ impl UsageTable {
     fn end_run(&mut self, event: usize) {
         let run = &mut self.present.runs[event];
         if run.age_s > 0.0 {
-            let unit = self.estimates.unit;
-            self.estimates
-                .add_run(event, run.place, run.level, 0.0, unit);
+            self.estimates.add_end(event, run.place, run.level);
         }
         run.forget();
     }
@@ -359,7 +376,7 @@ impl UsageTable {
                 Some(true) => {
                     let run = &mut self.present.runs[event];
                     self.estimates
-                        .add_run(event, run.place, run.level, hours, 0.0);
+                        .add_at_risk(event, run.place, run.level, hours);
                     run.grow(seconds);
                     run.known_s += seconds;
                     run.held_s += seconds;
@@ -433,7 +450,7 @@ impl UsageTable {
         now_s: f64,
         duration_s: f64,
         hours: &[LocalHour],
-    ) -> Result<([f64; EVENTS], Vec<OutlookRow>), Error> {
+    ) -> Result<Outlook, Error> {
         check_hours(hours)?;
         if !(0.0..f64::INFINITY).contains(&now_s) || hours[0].0 > now_s {
             return Err(Error::Config(
@@ -528,18 +545,17 @@ fn check_hours(hours: &[LocalHour]) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is wrong with a row.
 #[inline]
-fn check_row(number: usize, row: Row, hours: &[LocalHour]) -> Result<(), Error> {
+fn fault(row: Row, first_s: f64, last_s: f64) -> Option<&'static str> {
     let [start_s, seconds, activity, plugged] = row;
-    let (first_s, last_s) = (hours[0].0, hours[hours.len() - 1].0);
-    let wrong = if !(first_s <= start_s && seconds > 0.0 && start_s + seconds <= last_s) {
-        "its time does not lie within the hours given"
+    if !(first_s <= start_s && seconds > 0.0 && start_s + seconds <= last_s) {
+        Some("its time does not lie within the hours given")
     } else if !(activity.is_nan() || (0.0..=1.0).contains(&activity)) {
-        "activity is no number from 0 to 1"
+        Some("activity is no number from 0 to 1")
     } else if !(plugged.is_nan() || (0.0..=1.0).contains(&plugged)) {
-        "plugged is no share from 0 to 1"
+        Some("plugged is no share from 0 to 1")
     } else {
-        return Ok(());
-    };
-    Err(Error::Config(format!("rows[{number}]: {wrong}")))
+        None
+    }
 }

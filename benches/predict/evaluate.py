@@ -8,12 +8,14 @@ DIRECTORY holds CSV files; benches/README.md says what is in them and what the f
 from __future__ import annotations
 
 import argparse
+import zoneinfo
 from pathlib import Path
 from typing import NamedTuple
 
 from benches.predict.baselines import Climatology, HourOfWeekTable, Markov, PlainTable
 from benches.predict.jobs import POLICIES, Jobs, Results
 from benches.predict.traces import HOUR_SLOTS, SLOT_S, Trace, read_traces
+from deferpower.localtime import offset_of
 from deferpower.predictor import PredictiveDeferredProcessor
 
 FORECASTS = ("deferpower", "table", "plain table", "markov")
@@ -113,9 +115,13 @@ def replay(trace: Trace, backend: str | None = None) -> Replay:
 
 
 def zone_of(trace: Trace) -> str:
-    """A zone whose clock runs as the trace's: a fixed one, named by its offset in hours."""
-    hours = trace.offset_s[0] // 3600
-    return f"Etc/GMT{-hours:+d}" if hours else "UTC"
+    """A zone whose clock runs as the trace's, else the fixed one of its first hour."""
+    for zone in sorted(zoneinfo.available_timezones()):
+        offset = offset_of(zone)
+        hours = range(0, len(trace.offset_s), 24)
+        if all(offset(trace.start_s + hour * 3600) == trace.offset_s[hour] for hour in hours):
+            return zone
+    return f"Etc/GMT{-trace.offset_s[0] // 3600:+d}"
 
 
 def print_jobs(replays: list[Replay]) -> None:

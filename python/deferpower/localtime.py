@@ -64,7 +64,7 @@ def renew_system_zone() -> None:
 def hours_between(offset: Offset, first_s: float, last_s: float) -> list[LocalHour]:
     """The local hours from the one that holds ``first_s`` to the first that begins at ``last_s``
     or later, which ends the one before.
-    """  # noqa: D205, D209 (one sentence)
+    """  # noqa: D205 (one sentence)
     hours = []
     for hour in _hours_from(offset, first_s):
         hours.append(hour)

@@ -6,6 +6,8 @@ use pyo3::types::PyBytes;
 use crate::error::Error;
 use crate::usage::{self, EVENTS, HourRow, LocalHour, OutlookRow};
 
+type Outlook = ((f64, f64, f64), Vec<OutlookRow>);
+
 /// Python's class `UsageTable`.
 #[pyclass(module = "deferpower._native")]
 pub struct UsageTable(usage::UsageTable);
@@ -42,7 +44,7 @@ impl UsageTable {
         now_s: f64,
         duration_s: f64,
         hours: Vec<LocalHour>,
-    ) -> Result<((f64, f64, f64), Vec<OutlookRow>), Error> {
+    ) -> Result<Outlook, Error> {
         let (live, rows) = self.0.outlook(now_s, duration_s, &hours)?;
         Ok((triple(live), rows))
     }
@@ -67,6 +69,7 @@ impl UsageTable {
     }
 }
 
+/// As a tuple: an array would become a list.
 fn triple([idle, plugged, good]: [f64; EVENTS]) -> (f64, f64, f64) {
     (idle, plugged, good)
 }

@@ -189,12 +189,16 @@ impl Estimates {
         clamp(base + clock_weight * clock + state_weight * state)
     }
 
-    /// Count time at risk of a run at an age, and whether it ended, weighted.
+    /// Count time at risk of a run at an age, weighted.
     #[inline]
-    pub fn add_run(&mut self, event: usize, place: usize, level: usize, hours: f64, ends: f64) {
-        let at = event * EVENT_CELLS + place * LEVELS + level;
-        self.cells[at + AT_RISK] += hours;
-        self.cells[at + ENDS] += ends;
+    pub fn add_at_risk(&mut self, event: usize, place: usize, level: usize, hours: f64) {
+        self.cells[event * EVENT_CELLS + AT_RISK + place * LEVELS + level] += hours;
+    }
+
+    /// Count the end of a run at an age.
+    #[inline]
+    pub fn add_end(&mut self, event: usize, place: usize, level: usize) {
+        self.cells[event * EVENT_CELLS + ENDS + place * LEVELS + level] += self.unit;
     }
 
     /// Ends of runs per hour at an age, in hours of a level.

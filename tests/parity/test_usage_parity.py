@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -84,12 +86,12 @@ def test_any_life(zone: str, start_s: int, story: list[list[Any]]) -> None:
         compare(tables, "outlook", at_s, 12_345.6, coming[:2])
         native, pure = (table.to_bytes() for table in tables)
         assert native == pure
-    merged = (
+    merged: tuple[UsageTable, UsageTable] = (
         NativeTable.from_bytes(tables[1].to_bytes()),
         PureTable.from_bytes(tables[0].to_bytes()),
     )
-    for one, other in zip(merged, tables, strict=True):
-        one.merge(other.to_bytes())
+    merged[0].merge(tables[0].to_bytes())
+    merged[1].merge(tables[1].to_bytes())
     assert merged[0].to_bytes() == merged[1].to_bytes()
     for table in tables:
         table.restart()
@@ -110,11 +112,9 @@ def test_nonsense(data: bytes, one: float, other: float) -> None:
 
 @given(st.sampled_from(ZONES), starts)
 def test_local_hours_are_those_of_the_zone(zone: str, start_s: int) -> None:
-    from datetime import UTC, datetime
-
     hours = hours_between(offset_of(zone), start_s, start_s + 100 * 3600)
     assert hours[0][0] <= start_s < hours[1][0]
-    for (begin_s, hour_of_week), (end_s, _) in zip(hours, hours[1:], strict=False):
+    for (begin_s, hour_of_week), (end_s, _) in pairwise(hours):
         assert 0 < end_s - begin_s <= 3600
         for at_s in (begin_s, (begin_s + end_s) // 2, end_s - 1):
             local = datetime.fromtimestamp(at_s, UTC).astimezone(ZoneInfo(zone))

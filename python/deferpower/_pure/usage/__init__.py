@@ -108,8 +108,7 @@ class UsageTable:
 
     def _end_run(self, event: int) -> None:
         if self._age_s[event] > 0.0:
-            at = self._estimates
-            at.add_run(event, self._age_s[event], self._levels[event], 0.0, at.unit)
+            self._estimates.add_end(event, self._age_s[event], self._levels[event])
         self._age_s[event] = 0.0
 
     def _close_hour(self, hours: Sequence[LocalHour], place: int) -> None:
@@ -213,7 +212,7 @@ class UsageTable:
             self._state[event] = state
             if state == _TRUE:
                 at, age_s = self._estimates, self._age_s[event]
-                at.add_run(event, age_s, self._levels[event], hours, 0.0)
+                at.add_at_risk(event, age_s, self._levels[event], hours)
                 self._age_s[event] = age_s + seconds
                 self._known_s[event] += seconds
                 self._held_s[event] += seconds

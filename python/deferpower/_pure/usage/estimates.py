@@ -165,11 +165,15 @@ class Estimates:
         state_weight = _STATE_WEIGHTS[horizon] + (cc * se - cs * ce) / determinant
         return clamp(base + clock_weight * clock + state_weight * state)
 
-    def add_run(self, event: int, age_s: float, level: int, hours: float, ends: float) -> None:
-        """Count time at risk of a run at an age, and whether it ended, weighted."""
+    def add_at_risk(self, event: int, age_s: float, level: int, hours: float) -> None:
+        """Count time at risk of a run at an age, weighted."""
         at = event * EVENT_CELLS + bucket(age_s) * LEVELS + level
         self.cells[at + AT_RISK] += hours
-        self.cells[at + ENDS] += ends
+
+    def add_end(self, event: int, age_s: float, level: int) -> None:
+        """Count the end of a run at an age."""
+        at = event * EVENT_CELLS + bucket(age_s) * LEVELS + level
+        self.cells[at + ENDS] += self.unit
 
     def rate(self, event: int, place: int, level: int) -> float:
         """Ends of runs per hour at an age, in hours of a level."""
