@@ -118,6 +118,18 @@ def test_an_old_run_is_surer_to_last_than_a_new_one(backend: Backend) -> None:
     assert 0.0 < live(2)[2] < live(20)[2] < live(200)[2] < 1.0
 
 
+@pytest.mark.parametrize(("gap_s", "is_unbroken"), [(900.0, True), (1200.0, False)])
+def test_a_run_does_not_outlast_an_absence(
+    backend: Backend, gap_s: float, is_unbroken: bool
+) -> None:
+    table = backend.UsageTable()
+    rows = [(MONDAY_S + n * 300.0, 300.0, 0.0, 1.0) for n in range(24)]
+    back_s = MONDAY_S + 7200.0 + gap_s
+    table.learn(hours_of(0, 5), packed([*rows, (back_s, 60.0, 0.0, 1.0)]))
+    live = table.outlook(back_s + 60.0, 3600.0, hours_of(0, 6))[0][2]
+    assert (live > 0.85) is is_unbroken, live
+
+
 def test_without_observation_nothing_holds_now(table: UsageTable) -> None:
     table.learn(hours_of(0, 2), packed([(MONDAY_S, 3600.0, 0.0, 1.0)]))
     assert table.outlook(MONDAY_S + 3600.0 + 900.0, 60.0, hours_of(0, 3))[0][2] > 0.0
