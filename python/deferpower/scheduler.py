@@ -190,6 +190,25 @@ class IntelligentScheduler:
                 self._observe(reading)
             return self._decider.decide(known, task_class, running)
 
+    def held(self) -> dict[str, bool]:
+        """Which of the program's own conditions hold, by name, as of the last reading."""
+        with self._lock:
+            return self._decider.holds()
+
+    def suppose(
+        self, task: Task, reading: Reading, local_minute: int, holds: Mapping[str, bool]
+    ) -> Decision:
+        """The decision for a task if the machine were like this, with nothing before it."""
+        return decide(
+            task,
+            reading,
+            local_minute=local_minute,
+            thresholds=self.thresholds,
+            holds=holds,
+            classifier=self._classifier,
+            backend=self._backend,
+        )
+
     def charging_batch(self, reading: Reading) -> int:
         """How many charging-only tasks may run together.
 
@@ -289,6 +308,9 @@ class _Decider:
         self._local_minute = local_minute
         self._decisions.clear()
         self.reading = reading
+
+    def holds(self) -> dict[str, bool]:
+        return {name: bool(self._held & bit) for name, bit in self._predicates.items()}
 
     def decide(self, task: Task, task_class: TaskClass, running: bool) -> Decision:
         assert self.reading is not None

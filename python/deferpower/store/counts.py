@@ -65,8 +65,9 @@ def later(cursor: apsw.Cursor, now_s: float) -> list[Later]:
             "SELECT json_extract(specs.text, '$.every_s') IS NOT NULL AS periodic,"
             " error IS NOT NULL AND attempts > 0 AS failed, count(*), tasks.id, min(wake_s)"
             " FROM tasks JOIN specs ON specs.id = tasks.spec"
-            " WHERE wake_s > ? AND lane IS NULL GROUP BY periodic, failed ORDER BY 1, 2",
-            (now_s,),
+            " WHERE wake_s > ? AND lane IS NULL AND state = ?"
+            " GROUP BY periodic, failed ORDER BY 1, 2",
+            (now_s, State.ENQUEUED),
         )
     ]
 
@@ -103,7 +104,9 @@ def by_state(cursor: apsw.Cursor) -> dict[State, int]:
     ):
         counts[state] = cursor.execute(f"SELECT count(*) FROM tasks WHERE {condition}").get
     counts[State.ENQUEUED] += cursor.execute(
-        "SELECT count(*) FROM tasks WHERE wake_s IS NOT NULL AND lane IS NULL"
+        # One that is blocked is looked at when its life is over, too.
+        "SELECT count(*) FROM tasks WHERE wake_s IS NOT NULL AND lane IS NULL AND state = ?",
+        (State.ENQUEUED,),
     ).get
     total = cursor.execute("SELECT count(*) FROM tasks").get
     counts[State.BLOCKED] = total - sum(counts.values())

@@ -31,7 +31,9 @@ class TaskRow(NamedTuple):
     lane: int | None
     priority: int
     created_s: float
+    since_s: float | None
     due_s: float
+    not_before_s: float | None
     life_s: float | None
     wake_s: float | None
     payload: str

@@ -27,7 +27,11 @@ CREATE TABLE tasks (
     lane INTEGER,
     priority INTEGER NOT NULL,
     created_s REAL NOT NULL,
+    -- Since when it is in its state; NULL since it was created.
+    since_s REAL,
     due_s REAL NOT NULL,
+    -- A moment of the wall clock that was asked for; it stays when the clock is set.
+    not_before_s REAL,
     life_s REAL,
     wake_s REAL,
     payload TEXT NOT NULL,
@@ -58,11 +62,12 @@ CREATE INDEX tasks_worker ON tasks (worker) WHERE worker IS NOT NULL;
 CREATE INDEX tasks_finished ON tasks (state, finished_s) WHERE finished_s IS NOT NULL;
 CREATE INDEX tasks_unique ON tasks (unique_key) WHERE unique_key IS NOT NULL AND finished_s IS NULL;
 
--- A task that waits for another to succeed.
+-- A task that waits for another to succeed, or (any_end) to end in whatever way.
 CREATE TABLE links (
     before INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
     after INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
     place INTEGER NOT NULL,
+    any_end INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (before, after)
 ) WITHOUT ROWID;
 CREATE INDEX links_after ON links (after, place);

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import apsw
 
 
+NOBODY = 0
+"""No worker has this number."""
+
+
 class Owner(NamedTuple):
     """A process, told apart from every other one that ever had its number.
 
@@ -34,6 +38,7 @@ class Orphan(NamedTuple):
     spec: int
     attempts: int
     crashes: int
+    asked: bool
     same_boot: bool
 
 
@@ -66,9 +71,9 @@ def owner_of(cursor: apsw.Cursor, worker: int) -> Owner | None:
 def orphans(cursor: apsw.Cursor, worker: int, same_boot: bool) -> list[Orphan]:
     """The tasks that a dead worker held."""
     return [
-        Orphan(row[0], row[1], row[2], row[3], same_boot)
+        Orphan(row[0], row[1], row[2], row[3], bool(row[4]), same_boot)
         for row in cursor.execute(
-            "SELECT id, spec, attempts, crashes FROM tasks WHERE worker = ?", (worker,)
+            "SELECT id, spec, attempts, crashes, asked FROM tasks WHERE worker = ?", (worker,)
         )
     ]
 
@@ -77,27 +82,34 @@ class Fate(NamedTuple):
     """What becomes of an orphan.
 
     Attributes:
-        error: why it is not run again; ``None`` if it is.
+        state: `State.ENQUEUED` if it runs again.
         crashes: how often it was running when its worker died by itself.
+        error: why it does not run again.
     """
 
     id: int
+    state: State
     crashes: int
-    error: str | None
+    error: str | None = None
 
 
 def adopt(cursor: apsw.Cursor, fates: Sequence[Fate], now_s: float) -> list[int]:
     """Have orphans wait again, or end them; ids of those that ended."""
     cursor.executemany(
-        "UPDATE tasks SET state = ?, worker = NULL, crashes = ?, wake_s = due_s, note = NULL"
-        " WHERE id = ?",
-        [(State.ENQUEUED, fate.crashes, fate.id) for fate in fates if fate.error is None],
+        # It was due once; the clock may have been set back since.
+        "UPDATE tasks SET state = ?, worker = NULL, crashes = ?, due_s = min(due_s, ?), wake_s = ?,"
+        " since_s = ?, note = NULL WHERE id = ?",
+        [
+            (fate.state, fate.crashes, now_s, now_s, now_s, fate.id)
+            for fate in fates
+            if fate.state is State.ENQUEUED
+        ],
     )
-    ended = [fate for fate in fates if fate.error is not None]
+    ended = [fate for fate in fates if fate.state is not State.ENQUEUED]
     cursor.executemany(
         "UPDATE tasks SET state = ?, worker = NULL, crashes = ?, finished_s = ?, error = ?,"
-        " note = NULL WHERE id = ?",
-        [(State.FAILED, fate.crashes, now_s, fate.error, fate.id) for fate in ended],
+        " note = NULL, asked = 0 WHERE id = ?",
+        [(fate.state, fate.crashes, now_s, fate.error, fate.id) for fate in ended],
     )
     return [fate.id for fate in ended]
 

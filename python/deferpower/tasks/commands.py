@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deferpower.device import Device
     from deferpower.processing import Profile
     from deferpower.store.database import Database
-    from deferpower.store.tasks import Ended
+    from deferpower.store.turns import Ended
     from deferpower.task import Task
     from deferpower.tasks.runs import Run
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deferpower.errors import DeferpowerError
 
 if TYPE_CHECKING:
-    from deferpower.store.tasks import Claimed
+    from deferpower.store.turns import Claimed
 
 
 class Stopped(DeferpowerError):
@@ -28,6 +28,7 @@ class Context:
         stop_reason: why it is asked to stop; ``None`` while it is not.
         is_final: whether that will not be taken back: it is cancelled, its time is over, or its
             worker shuts down.
+        was_asked: whether it was asked at any time, even if that was taken back.
         changed: called when it is asked to stop, or not any more.
     """
 
@@ -45,6 +46,7 @@ class Context:
         self.idempotency_key = idempotency_key
         self.stop_reason: str | None = None
         self.is_final = False
+        self.was_asked = False
         self.changed: Callable[[], None] = _nothing
         self._resumed_from = row.checkpoint
         self._save = save
@@ -96,6 +98,7 @@ class Context:
         if self.is_final or (self._asked.is_set() and not final):
             return
         self.is_final = final
+        self.was_asked = True
         self.stop_reason = reason
         self._asked.set()
         self.changed()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from deferpower.store.records import ENDED, State
 
 if TYPE_CHECKING:
-    from deferpower.store.tasks import Ended
+    from deferpower.store.turns import Ended
     from deferpower.tasks.runs import Run
 
 _log = logging.getLogger("deferpower.tasks.events")
@@ -102,14 +102,16 @@ class Events:
 
     def ended(self, run: Run, row: Ended) -> None:
         """Tell what became of a run."""
+        kind: EventKind
         if row.state in ENDED:
-            self.emit(_ENDS[row.state], row.id, run.spec.name, row.error or "")
-            self.release(row.id)
-        elif row.failed:
-            self.emit("retrying", row.id, run.spec.name, row.error or "")
+            kind = _ENDS[row.state]
+        elif row.created_s is not None:  # one period is over, the next begins
+            kind = "failed" if row.failed else "succeeded"
         else:
-            periodic = run.spec.every_s is not None and row.created_s is not None
-            self.emit("succeeded" if periodic else "stopped", row.id, run.spec.name)
+            kind = "retrying" if row.failed else "stopped"
+        self.emit(kind, row.id, run.spec.name, row.error or "")
+        if row.state in ENDED:
+            self.release(row.id)
 
     @contextlib.contextmanager
     def waiting_for(self, task_id: int) -> Iterator[threading.Event]:

@@ -76,6 +76,7 @@ class TaskFunction(Generic[P, R]):
         name: the name under which waiting tasks find it.
         function: the function itself.
         spec: how its tasks are run.
+        once: the same for a run that is asked for by hand, beside those of a periodic function.
         deadline_s: their life in seconds; ``None`` for no end.
         pass_context: whether it is given a `Context` as its first argument.
         is_async: whether it is a coroutine function.
@@ -94,6 +95,7 @@ class TaskFunction(Generic[P, R]):
         self.name = spec.name
         self.function = function
         self.spec = spec
+        self.once = spec if spec.every_s is None else spec.without_period()
         self.deadline_s = deadline_s
         self.pass_context = pass_context
         self.is_async = inspect.iscoroutinefunction(function)

@@ -6,29 +6,26 @@ asyncio is imported late: a program that does not use it is spared 50 ms and 10 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from deferpower.errors import ConfigError, TaskError
 from deferpower.policy import Policy
-from deferpower.store import tasks as rows
-from deferpower.store import workers
-from deferpower.task import Task, TaskClass, Verdict
-from deferpower.tasks import owner
-from deferpower.tasks import why as reasons
+from deferpower.task import Task, TaskClass
+from deferpower.tasks.asking import Asking
+from deferpower.tasks.calls import Calls
 from deferpower.tasks.commands import Commands, command_payload
-from deferpower.tasks.events import Event, Events
+from deferpower.tasks.events import Events
 from deferpower.tasks.function import Registry, TaskFunction, TaskOptions
 from deferpower.tasks.handle import Handle
-from deferpower.tasks.overview import Overview, overview
-from deferpower.tasks.payload import payload, to_json
-from deferpower.tasks.queue import Call, OnConflict, Queue, checked_metadata, moment
-from deferpower.tasks.record import Failure, TaskFailed, TaskRecord, TaskState
+from deferpower.tasks.intake import Added, Intake, OnConflict, moment
+from deferpower.tasks.payload import payload
+from deferpower.tasks.queue import Queue
+from deferpower.tasks.record import TaskRecord
 from deferpower.tasks.runner import Runner
-from deferpower.tasks.spec import COMMAND, Spec
+from deferpower.tasks.spec import COMMAND
 from deferpower.tasks.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,14 +33,11 @@ if TYPE_CHECKING:
     from deferpower.processing import Profile
     from deferpower.store.database import Durability
     from deferpower.tasks.service import Service
-    from deferpower.tasks.why import Why
 
 R = TypeVar("R")
-_POLL_S = 0.25
-_NO_WORKER = 0  # ids begin at 1
 
 
-class BackgroundTaskManager:
+class BackgroundTaskManager(Asking):
     """A queue of tasks that run when the device can spare it.
 
     With a path, tasks outlive the program, and several programs may share them. May be shared by
@@ -107,7 +101,10 @@ class BackgroundTaskManager:
         self._retention_s = retention_s
         self._registry = Registry()
         self._events = Events(self.device.wall_clock)
-        self._queue = Queue(path, self._scheduler, durability=durability, max_queued=max_queued)
+        self._queue = Queue(path, self._scheduler, durability=durability)
+        self._intake = Intake(self._queue, max_queued)
+        self._calls = Calls(self._registry, self._classifier, self.device.wall_clock)
+        self._periodic: list[TaskFunction[..., Any]] = []
         self._handlers: dict[int, tuple[Worker, Runner]] = {}
         self._service: Service | None = None
 
@@ -144,29 +141,19 @@ class BackgroundTaskManager:
             made: TaskFunction[..., R] = TaskFunction(
                 self,
                 wrapped,
-                self._spec(name, **given),
+                self._calls.spec(name, **given),
                 deadline_s=deadline_s,
                 pass_context=pass_context,
             )
             self._registry.add(made)
+            if made.spec.every_s is not None:
+                self._periodic.append(made)
+                if self._handlers:
+                    self._begin_periodic()
             self._wake()
             return made
 
         return decorate if function is None else decorate(function)
-
-    def _spec(
-        self, name: str, *, task_class: TaskClass | str | None = None, **options: Any
-    ) -> Spec:
-        if task_class is None:
-            known = Task(type=options.get("type", ""), description=options.get("description", ""))
-            task_class = self._classifier.classify_task(known).task_class
-        if options.get("override") is not None:
-            options["override"] = Verdict(options["override"])
-        try:
-            return Spec(name=name, task_class=TaskClass(task_class), **options)
-        except TypeError:
-            unknown = sorted(set(options) - set(Spec.__slots__))
-            raise TaskError(f"task {name}: no such option: {', '.join(unknown)}") from None
 
     def submit(
         self,
@@ -206,7 +193,7 @@ class BackgroundTaskManager:
             QueueFull: there is no room.
             StoreError: the file cannot be written.
         """
-        call = self._call(
+        call = self._calls.call(
             function,
             args,
             kwargs or {},
@@ -219,7 +206,8 @@ class BackgroundTaskManager:
             metadata=metadata,
             changes=changes,
         )
-        return self._added([self._queue.add(call, self.device.wall_clock())], call.spec.name)[0]
+        added = self._intake.add(call, self.device.wall_clock())
+        return self._handles(added, call.spec.name)[0]
 
     def submit_command(
         self,
@@ -248,13 +236,8 @@ class BackgroundTaskManager:
             QueueFull, StoreError: as for `submit`.
         """
         text = command_payload(argv, "." if cwd is None else cwd, env or {})
-        given: dict[str, Any] = {"task_class": TaskClass.BACKGROUND, "max_attempts": 1, **options}
-        call = {name: given.pop(name) for name in _CALL_OPTIONS if name in given}
-        spec = self._spec(COMMAND, **given)
-        if spec.flex_s is not None and not call.keys() & {"delay_s", "not_before_s"}:
-            call["delay_s"] = (spec.every_s or 0.0) - spec.flex_s
-        placed = self._placed(spec, text, None, **call)
-        return self._added([self._queue.add(placed, self.device.wall_clock())], COMMAND)[0]
+        call = self._calls.command(text, options)
+        return self._handles(self._intake.add(call, self.device.wall_clock()), COMMAND)[0]
 
     def submit_many(
         self,
@@ -272,88 +255,36 @@ class BackgroundTaskManager:
         Raises:
             TaskError, QueueFull, StoreError: as for `submit`; then none was added.
         """
-        known = {name: options.pop(name) for name in _CALL_OPTIONS if name in options}
-        call = self._call(function, (), {}, changes=options, **known)
+        call = self._calls.many(function, options)
         name = call.spec.name
         payloads = [payload(name, args, {}) for args in calls]
         if not payloads:
             return []
-        return self._added(self._queue.add_alike(call, payloads, self.device.wall_clock()), name)
+        return self._handles(self._intake.add_alike(call, payloads, self.device.wall_clock()), name)
 
-    def _call(
-        self,
-        function: TaskFunction[..., Any] | str,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        changes: dict[str, Any],
-        **options: Any,
-    ) -> Call:
-        if function == COMMAND:
-            raise TaskError("submit: 'command' is no function; commands go to submit_command")
-        if isinstance(function, TaskFunction):
-            spec, life_s = function.spec, function.deadline_s
-        else:
-            known = self._registry.get(function)
-            spec = self._spec(function) if known is None else known.spec
-            life_s = None if known is None else known.deadline_s
-        if changes:
-            spec = self._changed(spec, changes)
-        return self._placed(spec, payload(spec.name, args, kwargs), life_s, **options)
-
-    def _placed(
-        self,
-        spec: Spec,
-        payload_text: str,
-        life_s: float | None,
-        *,
-        delay_s: float = 0.0,
-        not_before_s: float | None = None,
-        deadline_s: float | None = None,
-        key: str | None = None,
-        on_conflict: OnConflict = "keep",
-        after: Iterable[Handle | int] | Handle | int = (),
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Call:
-        due_s = not_before_s
-        if delay_s:
-            due_s = self.device.wall_clock() + (moment("delay_s", delay_s) or 0.0)
-        if on_conflict not in ("keep", "replace", "append"):
-            raise TaskError(f"on_conflict: {on_conflict!r} is none of keep, replace, append")
-        return Call(
-            spec,
-            payload_text,
-            moment("not_before_s", due_s),
-            life_s if deadline_s is None else moment("deadline_s", deadline_s),
-            key,
-            on_conflict,
-            () if after == () else _ids(after),
-            None if metadata is None else to_json("metadata", checked_metadata(metadata)),
-        )
-
-    def _changed(self, spec: Spec, changes: dict[str, Any]) -> Spec:
-        fields = {name: getattr(spec, name) for name in Spec.__slots__} | changes
-        return self._spec(fields.pop("name"), **fields)
-
-    def _added(self, ids: Sequence[int], name: str) -> list[Handle]:
+    def _handles(self, added: Added, name: str) -> list[Handle]:
         if self._events.are_told:
-            for task_id in ids:
+            for task_id in added.ids:
                 self._events.emit("submitted", task_id, name)
+        for task_id in added.cancelled:
+            self._tell_end("cancelled", task_id)
+        for task_id in added.failed:
+            self._tell_end("failed", task_id)
         if self._queue.database.wal_path is None:
             self._wake()  # a file rings by itself when it is written to
-        return [Handle(self, task_id) for task_id in ids]
+        return [Handle(self, task_id) for task_id in added.ids]
 
     def start(self) -> None:
         """Run tasks on a quiet thread, as their moments come, until `stop`."""
         from deferpower.tasks.service import Service
 
-        if self._service is not None and self._service.is_here:
+        if self._is_started:
             return
         worker, runner = self._crew()
         self._service = Service(
             worker, runner, self._queue, self.device, self._scheduler, self.prune
         )
-        self._enqueue_periodic()
+        self._begin_periodic()
         self._service.start()
 
     def stop(self, timeout_s: float | None = 15.0) -> None:
@@ -477,6 +408,7 @@ class BackgroundTaskManager:
     def _run_here(self, most: int, only: int | None = None) -> list[int]:
         """Run up to so many tasks in this thread; their ids."""
         worker, runner = self._crew()
+        self._begin_periodic()
         worker.adopt_orphans()
         ran: list[int] = []
         while len(ran) < most:
@@ -491,207 +423,6 @@ class BackgroundTaskManager:
             ran.append(run.id)
         worker.turn(0)
         return ran
-
-    def _queue_of(self, *classes: TaskClass) -> list[TaskRecord]:
-        states = (TaskState.ENQUEUED, TaskState.BLOCKED)
-        return [r for r in self.list(states=states) if r.spec.task_class in classes]
-
-    @property
-    def critical_tasks(self) -> list[TaskRecord]:
-        """Critical tasks that wait, newest first."""
-        return self._queue_of(TaskClass.CRITICAL)
-
-    @property
-    def background_tasks(self) -> list[TaskRecord]:
-        """Background and normal tasks that wait, newest first."""
-        return self._queue_of(TaskClass.BACKGROUND, TaskClass.NORMAL)
-
-    @property
-    def charging_only_tasks(self) -> list[TaskRecord]:
-        """Tasks that wait for the charger whatever the level, newest first."""
-        return self._queue_of(TaskClass.CHARGING_ONLY)
-
-    def get(self, task_id: int) -> TaskRecord:
-        """One task.
-
-        Raises:
-            TaskError: there is none.
-        """
-        return self._queue.get(task_id)
-
-    def list(
-        self,
-        states: Iterable[TaskState | str] | None = None,
-        *,
-        limit: int = 1000,
-        before: int | None = None,
-    ) -> list[TaskRecord]:
-        """Tasks, the newest first.
-
-        Args:
-            states: only those in these; ``None`` for all.
-            limit: at most so many.
-            before: only those with smaller numbers; to go on where the last list ended.
-
-        Raises:
-            ConfigError: a state is unknown.
-        """
-        wanted = None if states is None else [_state(state) for state in states]
-        return self._queue.list(wanted, limit, before)
-
-    def why(self, task_id: int) -> Why:
-        """Why a task waits, or what became of it.
-
-        Raises:
-            TaskError: there is none.
-        """
-        record = self.get(task_id)
-        return reasons.explain(
-            record,
-            self._queue,
-            self._scheduler,
-            self.device.read(),
-            knows_function=record.name == COMMAND or self._registry.get(record.name) is not None,
-            worker_runs=self._service is not None,
-        )
-
-    def cancel(self, task_id: int) -> TaskState:
-        """Cancel a task that waits, or ask a running one to stop.
-
-        Returns:
-            Its state before; one that had ended stays as it is.
-
-        Raises:
-            TaskError: there is none.
-        """
-        state = self._queue.cancel(task_id, self.device.wall_clock())
-        if not state.has_ended and state is not TaskState.RUNNING:
-            self._events.emit("cancelled", task_id)
-            self._events.release(task_id)
-        self._wake()
-        return state
-
-    def retry(self, task_id: int) -> None:
-        """Have a task that failed, expired or was cancelled wait again, its attempts forgotten.
-
-        Raises:
-            TaskError: there is none, or it is not in such a state.
-        """
-        self._queue.retry(task_id, self.device.wall_clock())
-        self._wake()
-
-    def logs(self, task_id: int) -> bytes:
-        """What a command has written so far, in all its runs.
-
-        Of a long one the beginning and the end: 256 and 768 KiB. A line in between says how much
-        was left out.
-
-        Raises:
-            TaskError: there is no such task.
-        """
-        return self._queue.log(task_id)[0]
-
-    def follow_logs(self, task_id: int) -> Iterator[bytes]:
-        """What a command has written, and what it goes on to write, until it has ended.
-
-        Raises:
-            TaskError: there is no such task.
-        """
-        place = 0
-        while True:
-            ended = self.get(task_id).state.has_ended
-            data, place = self._queue.log(task_id, place)
-            if data:
-                yield data
-            if ended:
-                break
-            time.sleep(_POLL_S)
-
-    def prune(self, older_than_s: float | None = None) -> int:
-        """Delete tasks that ended longer ago than this; how many.
-
-        Args:
-            older_than_s: seconds; ``None`` takes ``retention_s``.
-        """
-        age_s = self._retention_s if older_than_s is None else moment("older_than_s", older_than_s)
-        return self._queue.prune(self.device.wall_clock() - (age_s or 0.0))
-
-    def stats(self) -> dict[TaskState, int]:
-        """How many tasks there are in each state."""
-        return self._queue.stats()
-
-    def overview(self, *, for_others: bool = False) -> Overview:
-        """What runs, and what waits for what, by reason. Cost: 0.3 s for a million tasks.
-
-        Args:
-            for_others: another program runs the tasks, and its functions are not known here; so
-                none counts as missing.
-        """
-        crew = self._handlers.get(os.getpid())
-        return overview(
-            self._queue,
-            self._scheduler,
-            self.device.read(),
-            knows_function=lambda name: (
-                for_others or name == COMMAND or self._registry.get(name) is not None
-            ),
-            worker=None if crew is None else crew[0].id,
-            workers=self.worker_pids(),
-        )
-
-    def worker_pids(self) -> tuple[int, ...]:
-        """Processes that run tasks of this queue, this one included if it does."""
-        found = self._queue.database.read(lambda cursor: workers.others(cursor, _NO_WORKER))
-        return tuple(sorted({p.pid for p in found.values() if not owner.is_dead(p)}))
-
-    @property
-    def path(self) -> str | None:
-        """The queue's file, absolute; ``None`` in memory."""
-        return self._queue.database.path
-
-    def failures(self, task_id: int) -> tuple[Failure, ...]:
-        """The attempts of a task that failed, in order.
-
-        Raises:
-            TaskError: there is no such task.
-        """
-        self.get(task_id)
-        found = self._queue.database.read(lambda cursor: rows.failures(cursor, task_id))
-        return tuple(Failure._make(row) for row in found)
-
-    def on_event(self, callback: Callable[[Event], None]) -> Callable[[Event], None]:
-        """Have a callback called with each `Event`, in the thread in which it happens.
-
-        May be used as a decorator. What it raises is logged.
-        """
-        self._events.subscribe(callback)
-        return callback
-
-    def wait(self, task_id: int, timeout_s: float | None = None) -> Any:
-        """The result of a task, once it has ended. Blocks.
-
-        Raises:
-            TaskFailed: it ended without a result.
-            TimeoutError: it has not ended in time.
-            TaskError: there is none.
-        """
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._events.waiting_for(task_id) as ended:
-            while True:
-                record = self.get(task_id)
-                if record.state.has_ended:
-                    return _result(record)
-                left_s = _POLL_S if until_s is None else until_s - time.monotonic()
-                if left_s <= 0:
-                    raise TimeoutError(f"task {task_id}: still {record.state} after {timeout_s} s")
-                # Another process may be the one that runs it.
-                ended.wait(min(left_s, _POLL_S))
-
-    async def wait_async(self, task_id: int, timeout_s: float | None = None) -> Any:
-        """As `wait`, without holding up the event loop."""
-        import asyncio
-
-        return await asyncio.to_thread(self.wait, task_id, timeout_s)
 
     def _crew(self) -> tuple[Worker, Runner]:
         """Who runs tasks in this process."""
@@ -731,35 +462,25 @@ class BackgroundTaskManager:
         if self._service is not None and self._service.is_here:
             self._service.wake()
 
-    def _enqueue_periodic(self) -> None:
-        for name in self._registry.names():
-            function = self._registry.get(name)
-            if function is not None and function.spec.every_s is not None:
-                self._queue.add_periodic(function.spec, self.device.wall_clock())
+    def _begin_periodic(self) -> None:
+        """Have periodic functions run that were not seen to before."""
+        while self._periodic:
+            function = self._periodic[-1]
+            added = self._intake.add_periodic(
+                function.spec, function.deadline_s, self.device.wall_clock()
+            )
+            if added is not None:
+                self._handles(added, function.name)
+            self._periodic.pop()
+
+    @property
+    def _worker(self) -> Worker | None:
+        crew = self._handlers.get(os.getpid())
+        return None if crew is None else crew[0]
+
+    @property
+    def _is_started(self) -> bool:
+        return self._service is not None and self._service.is_here
 
 
-_CALL_OPTIONS = (
-    *("delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata"),
-)
 _ANY = Task(task_class=TaskClass.NORMAL, created_s=0.0)
-
-
-def _ids(after: Iterable[Handle | int] | Handle | int) -> tuple[int, ...]:
-    if isinstance(after, (Handle, int)):
-        after = (after,)
-    return tuple(task.id if isinstance(task, Handle) else task for task in after)
-
-
-def _state(state: TaskState | str) -> TaskState:
-    try:
-        return TaskState(state)
-    except ValueError:
-        raise ConfigError(
-            f"state: {state!r} is unknown; known are {', '.join(TaskState)}"
-        ) from None
-
-
-def _result(record: TaskRecord) -> Any:
-    if record.state is TaskState.SUCCEEDED:
-        return record.result
-    raise TaskFailed(record)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from deferpower.errors import TaskError
-from deferpower.store import counts
+from deferpower.store import counts, turns
 from deferpower.store import tasks as rows
 from deferpower.store.records import TaskRow
 from deferpower.task import Reason, Task
@@ -126,7 +126,7 @@ def overview(
 
 
 def _facts(cursor: apsw.Cursor, now_s: float, worker: int | None) -> _Facts:
-    woken = [rows.get(cursor, row.id) for row in rows.woken(cursor, now_s, _MOST_WOKEN)]
+    woken = [rows.get(cursor, row.id) for row in turns.woken(cursor, now_s, _MOST_WOKEN)]
     runs = [rows.get(cursor, task_id) for task_id in counts.running(cursor, _MOST_RUNNING)]
     states = {TaskState.of(state): n for state, n in counts.by_state(cursor).items()}
     return _Facts(
@@ -138,7 +138,7 @@ def _facts(cursor: apsw.Cursor, now_s: float, worker: int | None) -> _Facts:
         [row for row in woken if row is not None],
         counts.woken(cursor, now_s) - len(woken),
         counts.first_blocked(cursor) if states[TaskState.BLOCKED] else None,
-        rows.next_wake_s(cursor),
+        turns.next_wake_s(cursor),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,14 +15,20 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+_MOST_NESTED = 200
+"""Lists and dicts in one another. Reading runs deeper in the stack than writing does."""
+
+
 def payload(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The arguments of one call.
 
     Raises:
         TaskError: an argument is nothing that JSON can say; the message names the first one.
     """
+    if isinstance(args, (str, bytes, Mapping)):
+        raise TaskError(f"task {name}: args is {args!r:.80}; give a list of arguments")
     try:
-        return _encode((args, kwargs))
+        return _checked(_encode((args, kwargs if type(kwargs) is dict else dict(kwargs))))
     except (TypeError, ValueError, RecursionError, UnicodeError) as error:
         for place, value in [*enumerate(args), *kwargs.items()]:
             complaint = _complaint(value)
@@ -47,7 +54,7 @@ def to_json(what: str, value: Any) -> str:
 
 def _complaint(value: Any) -> str | None:
     try:
-        _encode(value).encode()
+        _checked(_encode(value))
     except RecursionError:
         return "it is nested too deeply or holds itself"
     except UnicodeError:
@@ -55,3 +62,31 @@ def _complaint(value: Any) -> str | None:
     except (TypeError, ValueError) as error:
         return str(error)
     return None
+
+
+def _checked(text: str) -> str:
+    """The text, if it can be written to a file and read again.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+        UnicodeError: it holds what is no character.
+    """
+    if not text.isascii():
+        text.encode()
+    if text.count("[") + text.count("{") > _MOST_NESTED and _depth(text) > _MOST_NESTED:
+        raise RecursionError
+    return text
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for piece in _NESTING.finditer(text):
+        if piece.group() in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif piece.group() in "]}":
+            depth -= 1
+    return deepest
+
+
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')

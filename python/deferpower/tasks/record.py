@@ -52,7 +52,8 @@ class TaskRecord(NamedTuple):
         spec: how it is to be run.
         args: positional arguments,
         kwargs: and named ones; of a command ``argv``, ``cwd`` and ``env``.
-        created_s: when it was asked for.
+        created_s: when it was asked for; of a periodic one, when its period began.
+        since_s: since when it is in its state.
         due_s: not before then.
         deadline_s: when it must have begun; ``None`` for no end.
         attempts: runs so far, the present one included.
@@ -75,6 +76,7 @@ class TaskRecord(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     created_s: float
+    since_s: float
     due_s: float
     deadline_s: float | None
     attempts: int
@@ -101,6 +103,7 @@ class TaskRecord(NamedTuple):
             args=tuple(args),
             kwargs=kwargs,
             created_s=row.created_s,
+            since_s=_since_s(row),
             due_s=row.due_s,
             deadline_s=None if row.life_s is None else row.created_s + row.life_s,
             attempts=row.attempts,
@@ -144,6 +147,13 @@ class TaskFailed(TaskError):
         why = f": {record.error}" if record.error else ""
         super().__init__(f"task {record.id} ({record.name}) {record.state.value}{why}")
         self.record = record
+
+
+def _since_s(row: TaskRow) -> float:
+    if row.finished_s is not None:
+        return row.finished_s
+    moment_s = row.started_s if row.state is State.RUNNING else row.since_s
+    return row.created_s if moment_s is None else moment_s
 
 
 def _loaded(text: str | None) -> Any:

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from deferpower.errors import DeferpowerError, TaskError
-from deferpower.store.tasks import Ended
+from deferpower.store.turns import Ended
 from deferpower.tasks import remote
 from deferpower.tasks.runs import Run
 
@@ -146,6 +146,9 @@ class Runner:
             value = function.function(*args, **kwargs)
         except Exception as error:
             return run.raised(error, self._device.wall_clock())
+        except SystemExit as error:
+            # It ends a thread without a word, and this one runs other tasks, too.
+            return run.failed(f"it called sys.exit({error.code!r})", self._device.wall_clock())
         return run.returned(value, self._device.wall_clock())
 
     def _run_on_loop(self, run: Run, function: TaskFunction[..., Any]) -> None:

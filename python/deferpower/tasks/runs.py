@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deferpower.errors import DeferpowerError, TaskError
 from deferpower.store.records import State
-from deferpower.store.tasks import Claimed, Ended
+from deferpower.store.turns import Claimed, Ended
 from deferpower.tasks.context import Context, Stopped
 from deferpower.tasks.payload import to_json
 from deferpower.tasks.spec import Spec
@@ -145,7 +145,7 @@ class Run:
 
     def raised(self, error: BaseException, now_s: float) -> Ended:
         """What it means that the function raised."""
-        if isinstance(error, Stopped):
+        if isinstance(error, Stopped) and self.context.was_asked:
             return self.stopped(now_s)
         if isinstance(error, DeferpowerError):
             text = str(error)
@@ -159,45 +159,36 @@ class Run:
             return Ended(self.id, State.CANCELLED, now_s)
         if self.timed_out:
             return self.failed(f"stopped after its {self.spec.timeout_s:g} s", now_s)
-        attempts = self.claimed.attempts - 1
-        return Ended(self.id, State.ENQUEUED, now_s, due_s=now_s, attempts=attempts)
+        return self._again(now_s, now_s, self.claimed.attempts - 1)
 
     def failed(self, error: str, now_s: float, *, for_good: bool = False) -> Ended:
         """What it means that this run failed."""
-        if self.cancelled:
-            return Ended(self.id, State.CANCELLED, now_s, error=error, failed=True)
         spec, attempts = self.spec, self.claimed.attempts
-        if for_good or spec.at_most_once or attempts >= spec.max_attempts:
-            if spec.every_s is not None and not for_good:
-                return self._next_period(None, error, now_s)._replace(failed=True)
-            return Ended(self.id, State.FAILED, now_s, error=error, failed=True)
-        due_s = now_s + backoff_s(spec, attempts)
+        if self.cancelled:
+            ended = Ended(self.id, State.CANCELLED, now_s)
+        elif not (for_good or spec.at_most_once or attempts >= spec.max_attempts):
+            ended = self._again(now_s + backoff_s(spec, attempts), now_s, attempts)
+        elif spec.every_s is not None and not for_good:
+            ended = self._next_period(spec.every_s, now_s)
+        else:
+            ended = Ended(self.id, State.FAILED, now_s)
+        return ended._replace(error=error, failed=True, attempt=attempts)
+
+    def _again(self, due_s: float, now_s: float, attempts: int) -> Ended:
+        row = self.claimed
+        touch_s = self.spec.touch_s(due_s, row.created_s, row.life_s)
         return Ended(
-            self.id,
-            State.ENQUEUED,
-            now_s,
-            due_s=due_s,
-            attempts=attempts,
-            error=error,
-            failed=True,
+            self.id, State.ENQUEUED, now_s, due_s=due_s, touch_s=touch_s, attempts=attempts
         )
 
     def _succeeded(self, result: str | None, error: str | None, now_s: float) -> Ended:
-        if self.spec.every_s is not None:
-            return self._next_period(result, error, now_s)
-        return Ended(self.id, State.SUCCEEDED, now_s, result=result, error=error)
+        if self.spec.every_s is None:
+            return Ended(self.id, State.SUCCEEDED, now_s, result=result, error=error)
+        return self._next_period(self.spec.every_s, now_s)._replace(result=result, error=error)
 
-    def _next_period(self, result: str | None, error: str | None, now_s: float) -> Ended:
-        due_s = next_due_s(self.claimed.due_s, self.spec.every_s or 0.0, now_s)
-        return Ended(
-            self.id,
-            State.ENQUEUED,
-            now_s,
-            due_s=due_s,
-            created_s=due_s,
-            result=result,
-            error=error,
-        )
+    def _next_period(self, every_s: float, now_s: float) -> Ended:
+        due_s = next_due_s(self.claimed.due_s, every_s, now_s)
+        return Ended(self.id, State.ENQUEUED, now_s, due_s=due_s, created_s=due_s)
 
 
 def backoff_s(spec: Spec, attempts: int) -> float:
@@ -211,6 +202,6 @@ def backoff_s(spec: Spec, attempts: int) -> float:
 
 def next_due_s(due_s: float, every_s: float, now_s: float) -> float:
     """When a periodic task is due again: on its own beat, and after now, however long it slept."""
-    missed = max(0, int((now_s - due_s) // every_s))
-    next_s = due_s + (missed + 1) * every_s
+    next_s = due_s + ((now_s - due_s) // every_s + 1) * every_s
+    # Rounding may bring it to this very moment.
     return next_s if next_s > now_s else next_s + every_s

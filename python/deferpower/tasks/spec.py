@@ -16,6 +16,9 @@ Priority = Literal["high", "normal", "low"]
 COMMAND = "command"
 """The name under which commands of a shell are kept; no function can have it."""
 
+MOST_CRASHES = 3
+"""A task that was running when its worker died so many times is not run again."""
+
 # Critical work goes before all other.
 _PRIORITIES = {"high": 1, "normal": 0, "low": -1}
 _CRITICAL_RAISE = 10
@@ -69,7 +72,9 @@ class Spec:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise TaskError(f"task: {self.name!r} is no name; give a text that is not empty")
-        self.task(0.0, None)  # checks what deciding needs
+        checked = self.task(0.0, None)  # checks what deciding needs
+        for name in ("task_class", "override"):
+            object.__setattr__(self, name, getattr(checked, name))
         if type(self.max_attempts) is not int or self.max_attempts < 1:
             raise self._wrong("max_attempts", "a whole number of at least 1")
         for name in ("backoff_s", "backoff_cap_s"):
@@ -97,6 +102,23 @@ class Spec:
         """Its place among waiting tasks; higher goes first."""
         raised = _CRITICAL_RAISE if self.task_class is TaskClass.CRITICAL else 0
         return _PRIORITIES[self.priority] + raised
+
+    @property
+    def first_rest_s(self) -> float:
+        """How long a new periodic task waits for the part of its period in which it may start."""
+        if self.every_s is None or self.flex_s is None:
+            return 0.0
+        return self.every_s - self.flex_s
+
+    def without_period(self) -> Spec:
+        """The same for a task that runs once."""
+        return dataclasses.replace(self, every_s=None, flex_s=None)
+
+    def touch_s(self, due_s: float, created_s: float, life_s: float | None) -> float:
+        """When to look at one of its tasks that is not due yet: then, or at an earlier deadline."""
+        if life_s is None or self.on_deadline != "expire":
+            return due_s
+        return min(due_s, created_s + life_s)
 
     def task(self, created_s: float, life_s: float | None) -> Task:
         """One of its tasks, as deciding sees it."""

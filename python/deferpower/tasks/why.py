@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from deferpower.store import tasks as rows
+from deferpower.errors import TaskError
+from deferpower.store import chains, workers
 from deferpower.store.records import State
-from deferpower.task import Reason
+from deferpower.task import Reason, TaskClass
+from deferpower.tasks import owner
 from deferpower.tasks.record import TaskRecord, TaskState
+from deferpower.tasks.unblocking import what_would_start
 
 if TYPE_CHECKING:
     from deferpower.scheduler import IntelligentScheduler
@@ -22,7 +26,8 @@ class Why(NamedTuple):
         task_id: which task.
         state: where it stands.
         since_s: since when, seconds since the epoch.
-        reasons: everything that keeps it waiting, or what let it run.
+        reasons: everything that keeps it waiting, or what became of it.
+        unblocks: what would make it run now, in one sentence; ``None`` if it does not wait.
         next_s: when time alone may change the answer; ``None`` if it will not.
     """
 
@@ -30,12 +35,27 @@ class Why(NamedTuple):
     state: TaskState
     since_s: float
     reasons: tuple[Reason, ...]
+    unblocks: str | None
     next_s: float | None
 
     def __str__(self) -> str:
         what = "waiting" if self.state in _WAITING else self.state.value
         text = "; ".join(reason.sentence for reason in self.reasons)
         return f"{what}: {text}" if text else what
+
+
+class Crew(Protocol):
+    """What a worker says about itself; `worker.Worker` documents each."""
+
+    @property
+    def runs(self) -> Sequence[object]: ...  # noqa: D102
+    @property
+    def places(self) -> int: ...  # noqa: D102
+    @property
+    def paused(self) -> int: ...  # noqa: D102
+    @property
+    def suspect(self) -> int | None: ...  # noqa: D102
+    def charging_room(self) -> int: ...  # noqa: D102
 
 
 _WAITING = (TaskState.ENQUEUED, TaskState.BLOCKED)
@@ -48,58 +68,154 @@ def explain(
     reading: Reading,
     *,
     knows_function: bool,
-    worker_runs: bool,
+    crew: Crew | None,
 ) -> Why:
-    """Why a task stands where it stands, as of a reading."""
+    """Why a task stands where it stands, as of a reading.
+
+    Args:
+        record: the task.
+        queue: where it is.
+        scheduler: what decides about it.
+        reading: the machine.
+        knows_function: whether this program can call its function.
+        crew: who runs tasks in this program; ``None`` if nobody does.
+    """
     if record.state is TaskState.BLOCKED:
         return _blocked(record, queue)
     if record.state is not TaskState.ENQUEUED:
         return _settled(record)
-    reasons: list[Reason] = []
-    next_s: float | None = None
+    reasons, unblocks, next_s = _waits_for(record, scheduler, reading)
+    if not knows_function:
+        reasons = (*reasons, _unknown_function(record.name))
+        unblocks = unblocks if len(reasons) > 1 else f"a function named {record.name!r} here"
+    if not reasons:
+        reason, unblocks = _next_in_turn(record, queue, crew)
+        reasons = (reason,)
+    return Why(record.id, record.state, record.since_s, reasons, unblocks, next_s)
+
+
+def _waits_for(
+    record: TaskRecord, scheduler: IntelligentScheduler, reading: Reading
+) -> tuple[tuple[Reason, ...], str | None, float | None]:
+    """What time or the machine keeps it for; what would end that; when to ask again."""
     now_s = reading.wall_s
     if record.due_s > now_s:
-        reasons.append(_not_due(record, now_s))
-        next_s = record.due_s
-    else:
-        life_s = None if record.deadline_s is None else record.deadline_s - record.created_s
-        decision = scheduler.schedule_task(record.spec.task(record.created_s, life_s), reading)
-        if not decision.execute_now:
-            reasons += decision.reasons
-            next_s = decision.scheduled_time
-    if not knows_function:
-        reasons.append(
-            Reason(
-                "unknown_function",
-                f"a function named {record.name}",
-                "none in this program",
-                f"this program has no function named {record.name!r}; it runs once there is one",
-            )
+        reason = _not_due(record, now_s)
+        return (reason,), f"time alone: {reason.seen}", record.due_s
+    life_s = None if record.deadline_s is None else record.deadline_s - record.created_s
+    task = record.spec.task(record.created_s, life_s)
+    try:
+        decision = scheduler.schedule_task(task, reading)
+    except TaskError as error:
+        sentence = f"this program cannot judge it: {error}"
+        reason = Reason("unknown_condition", "every condition by name", "one is missing", sentence)
+        return (reason,), "a worker that knows all of its conditions", None
+    if decision.execute_now:
+        return (), None, None
+    unblocks = what_would_start(task, scheduler, reading)
+    return decision.reasons, unblocks, decision.scheduled_time
+
+
+def _not_due(record: TaskRecord, now_s: float) -> Reason:
+    left = _span(record.due_s - now_s)
+    if record.attempts and record.error is not None:
+        what = record.error.splitlines()[-1]
+        return Reason(
+            "backoff",
+            f"a pause after attempt {record.attempts}",
+            f"{left} to go",
+            f"attempt {record.attempts} failed ({what}); the next one is in {left}",
         )
-    if not reasons:
-        reasons.append(_may_run(worker_runs))
-    return Why(record.id, record.state, max(record.created_s, 0.0), tuple(reasons), next_s)
+    if record.spec.every_s is not None and record.started_s is not None:
+        every = _span(record.spec.every_s)
+        sentence = f"it runs every {every}; the next run is in {left}"
+        return Reason("periodic", "its next period", f"{left} to go", sentence)
+    return Reason("not_due", "its time to come", f"{left} to go", f"not due yet; {left} to go")
+
+
+def _unknown_function(name: str) -> Reason:
+    return Reason(
+        "unknown_function",
+        f"a function named {name}",
+        "none in this program",
+        f"this program has no function named {name!r}; it runs once there is one",
+    )
+
+
+def _next_in_turn(record: TaskRecord, queue: Queue, crew: Crew | None) -> tuple[Reason, str | None]:
+    """Why a task has not begun that nothing keeps, and what would begin it."""
+    if crew is None:
+        return _no_worker_here(queue)
+    if record.spec.task_class is TaskClass.CHARGING_ONLY and not crew.charging_room():
+        return Reason(
+            "charging_batch",
+            "fewer charging-only tasks at once",
+            "as many as may run do",
+            "as many charging-only tasks run as may at once, so that the battery still fills",
+        ), "the end of one of them"
+    if record.crashes and crew.suspect is not None:
+        return Reason(
+            "suspect",
+            "a turn by itself",
+            f"task {crew.suspect} has it",
+            f"its worker died while it ran ({_times(record.crashes)}), and such tasks run one at "
+            f"a time; task {crew.suspect} runs now",
+        ), f"the end of task {crew.suspect}"
+    places = crew.places
+    if len(crew.runs) - crew.paused >= places:
+        return Reason(
+            "busy",
+            "a free place",
+            f"{places} of {places} taken",
+            f"all {places} places are taken by tasks that run",
+        ), "the end of one of them"
+    sentence = "nothing keeps it; the worker takes it up in a moment"
+    return Reason("turn", "its turn", "next", sentence), "nothing more"
+
+
+def _no_worker_here(queue: Queue) -> tuple[Reason, str | None]:
+    found = queue.database.read(lambda cursor: workers.others(cursor, workers.NOBODY))
+    here = owner.this_process()
+    pids = sorted(
+        process.pid for process in found.values() if process != here and not owner.is_dead(process)
+    )
+    if pids:
+        sentence = f"nothing keeps it here; it is up to the worker of process {pids[0]}"
+        reason = Reason("other_worker", "a worker's turn", f"process {pids[0]} runs one", sentence)
+        return reason, "a free place at that worker"
+    return Reason(
+        "no_worker",
+        "a worker",
+        "none runs",
+        "nothing keeps it but that no worker runs; start one",
+    ), "a worker"
 
 
 def _blocked(record: TaskRecord, queue: Queue) -> Why:
-    found = queue.database.read(lambda cursor: rows.blocking(cursor, record.id))
+    found = queue.database.read(lambda cursor: chains.blocking(cursor, record.id))
+    holds = [first for first in found if first.holds]
     reasons = tuple(
         Reason(
             "after",
-            f"task {first} succeeded",
-            TaskState.of(state).value,
-            f"it comes after task {first}, which is {_AS[state]}",
+            f"task {first.id} {'ended' if first.any_end else 'succeeded'}",
+            TaskState.of(first.state).value,
+            f"it takes the place of task {first.id}, which has not stopped yet"
+            if first.any_end
+            else f"it comes after task {first.id}, which is {_AS[first.state]}",
         )
-        for first, state in found
-        if state is not State.SUCCEEDED
+        for first in holds
     )
-    return Why(record.id, record.state, record.created_s, reasons, None)
+    wanted = " and ".join(
+        f"the {'end' if first.any_end else 'success'} of task {first.id}" for first in holds
+    )
+    return Why(record.id, record.state, record.since_s, reasons, wanted, record.deadline_s)
 
 
 _AS = {
     State.BLOCKED: "waiting for another itself",
     State.ENQUEUED: "still waiting",
     State.RUNNING: "running",
+    State.SUCCEEDED: "done",
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
     State.EXPIRED: "expired",
@@ -107,42 +223,16 @@ _AS = {
 
 
 def _settled(record: TaskRecord) -> Why:
-    since_s = record.finished_s or record.started_s or record.created_s
     sentence = record.note if record.state is TaskState.RUNNING else record.error
-    if not sentence:
-        return Why(record.id, record.state, since_s, (), None)
-    short = sentence.splitlines()[-1]
-    reason = Reason(record.state.value, "", short, short)
-    return Why(record.id, record.state, since_s, (reason,), None)
+    reasons: tuple[Reason, ...] = ()
+    if sentence:
+        short = sentence.splitlines()[-1]
+        reasons = (Reason(record.state.value, "", short, short),)
+    return Why(record.id, record.state, record.since_s, reasons, None, None)
 
 
-def _not_due(record: TaskRecord, now_s: float) -> Reason:
-    left_s = record.due_s - now_s
-    if record.error is not None and record.attempts:
-        what = record.error.splitlines()[-1]
-        return Reason(
-            "backoff",
-            f"a pause after attempt {record.attempts}",
-            f"{left_s:.0f} s to go",
-            f"attempt {record.attempts} failed ({what}); the next one is in {_span(left_s)}",
-        )
-    return Reason(
-        "not_due",
-        "its time to come",
-        f"{left_s:.0f} s to go",
-        f"not due yet; {_span(left_s)} to go",
-    )
-
-
-def _may_run(worker_runs: bool) -> Reason:
-    if worker_runs:
-        return Reason("turn", "a free place", "all taken", "nothing keeps it; it is next in turn")
-    return Reason(
-        "no_worker",
-        "a worker",
-        "none runs here",
-        "nothing keeps it but that no worker runs in this program; start one",
-    )
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _span(seconds: float) -> str:

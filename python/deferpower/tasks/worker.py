@@ -12,36 +12,53 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deferpower.store import tasks as rows
-from deferpower.store import workers
-from deferpower.store.tasks import Claimed, Ended, Move, Woken
+from deferpower.store import chains, turns, workers
+from deferpower.store.records import ENDED, State
+from deferpower.store.turns import Claimed, Ended, Lapse, Move, Woken
 from deferpower.task import TaskClass, Verdict
 from deferpower.tasks import owner
 from deferpower.tasks.context import Context
 from deferpower.tasks.payload import to_json
-from deferpower.tasks.runs import Run
-from deferpower.tasks.spec import COMMAND, Spec
+from deferpower.tasks.runs import Run, next_due_s
+from deferpower.tasks.spec import COMMAND, MOST_CRASHES, Spec
 
 if TYPE_CHECKING:
     import apsw
 
     from deferpower.device import Device
     from deferpower.scheduler import IntelligentScheduler
-    from deferpower.tasks.events import Events
+    from deferpower.tasks.events import EventKind, Events
     from deferpower.tasks.function import Registry
+    from deferpower.tasks.lanes import Lane
     from deferpower.tasks.queue import Queue
 
 _log = logging.getLogger("deferpower.tasks")
 
 _EXECUTE_NOW = list(Verdict).index(Verdict.EXECUTE_NOW)
 _EXPIRE = list(Verdict).index(Verdict.EXPIRE)
-_MOST_CRASHES = 3
 _MOST_WOKEN = 500
 _MOST_SHARE = 256
 _SHORT_S = 0.02
 """Tasks that are over sooner than this are claimed ahead; results wait this long for company."""
+
+
+_FATES: dict[State, EventKind] = {
+    State.ENQUEUED: "orphaned",
+    State.CANCELLED: "cancelled",
+    State.FAILED: "failed",
+}
+
+
+class _Turn(NamedTuple):
+    """What a turn wrote."""
+
+    written: list[Ended]
+    expired: list[int]
+    cascade: list[int]
+    claimed: list[Claimed]
+    next_wake_s: float | None
 
 
 class Worker:
@@ -73,11 +90,16 @@ class Worker:
         self._ended: list[tuple[Run, Ended]] = []
         self._share = 1
         self._suspect: int | None = None
-        self.waiting: list[int] = []
+        self._passed_over: set[int] = set()
+        self._last_turn_s = device.wall_clock()
         self.next_wake_s: float | None = None
-        self.id = queue.database.write(
-            lambda cursor: workers.register(cursor, owner.this_process())
-        )
+        self.waiting: list[int] = []
+
+        def work(cursor: apsw.Cursor) -> int:
+            turns.take_back_future(cursor, self._last_turn_s)
+            return workers.register(cursor, owner.this_process())
+
+        self.id = queue.database.write(work)
 
     @property
     def runs(self) -> list[Run]:
@@ -94,6 +116,16 @@ class Worker:
         """How many commands are frozen; they take no place from others."""
         return sum(run.paused for run in self.runs)
 
+    @property
+    def places(self) -> int:
+        """How many tasks may run at once now."""
+        return self._slots()
+
+    @property
+    def suspect(self) -> int | None:
+        """The task that runs now of those whose worker died before."""
+        return self._suspect
+
     def has_rest(self) -> bool:
         """Whether nothing runs whose end is not known."""
         return len(self._running) <= len(self._ended)
@@ -109,57 +141,64 @@ class Worker:
             reading = self._device.read()
             self._scheduler.observe(reading)
             now_s = self._device.wall_clock()
+            if now_s < self._last_turn_s - turns.CLOCK_STEP_S:
+                self._queue.database.write(lambda cursor: turns.take_back_future(cursor, now_s))
+            self._last_turn_s = now_s
             ended, self._ended = self._ended, []
             woken, lanes = self._queue.database.read(
                 lambda cursor: (
-                    rows.woken(cursor, now_s, _MOST_WOKEN),
-                    rows.lanes_in_use(cursor),
+                    turns.woken(cursor, now_s, _MOST_WOKEN),
+                    turns.lanes_in_use(cursor),
                 )
             )
-            moves, expired = self._moves(woken, now_s)
-            self.waiting = sorted({*lanes, *(move.lane for move in moves)})
+            moves, lapses = self._moves(woken, now_s)
+            self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
             at_work = len(self._running) - len(ended) - self.paused
             groups = self._groups(self.waiting, most, at_work)
             if not (ended or woken or groups):
-                self.next_wake_s = self._queue.database.read(rows.next_wake_s)
+                self.next_wake_s = self._queue.database.read(turns.next_wake_s)
                 return 0
 
-            def work(cursor: apsw.Cursor) -> tuple[list[Claimed], list[int], float | None]:
-                done = rows.finish(cursor, self.id, [row for _, row in ended])
-                rows.expire(cursor, expired, now_s)
-                rows.move(cursor, moves)
-                cascade = rows.settle(cursor, [*done, *expired], now_s) if done or expired else []
+            def work(cursor: apsw.Cursor) -> _Turn:
+                written = turns.finish(cursor, self.id, [row for _, row in ended])
+                expired = turns.lapse(cursor, lapses, now_s)
+                turns.move(cursor, moves)
+                done = [row.id for row in written if row.state in ENDED]
+                cascade = chains.settle(cursor, done + expired, now_s) if done or expired else []
                 claimed = self._claim(cursor, groups, now_s, most, only)
-                return claimed, cascade, rows.next_wake_s(cursor)
+                return _Turn(written, expired, cascade, claimed, turns.next_wake_s(cursor))
 
             try:
-                claimed, cascade, self.next_wake_s = self._queue.database.write(work)
+                turn = self._queue.database.write(work)
             except BaseException:
                 self._ended = ended + self._ended
                 raise
-            for run, _ in ended:
-                self._running.pop(run.id, None)
-                if self._suspect == run.id:
+            self.next_wake_s = turn.next_wake_s
+            runs = {run.id: run for run, _ in ended}
+            for task_id in runs:
+                self._running.pop(task_id, None)
+                if self._suspect == task_id:
                     self._suspect = None
-            self._take_up(claimed, now_s)
-            self._report(ended, expired, cascade)
-            return len(claimed)
+            self._take_up(turn.claimed, now_s)
+            self._report(runs, turn)
+            return len(turn.claimed)
 
-    def _moves(self, woken: Sequence[Woken], now_s: float) -> tuple[list[Move], list[int]]:
-        """Where tasks go whose moment has come, and which expire."""
-        moves, expired = [], []
+    def _moves(self, woken: Sequence[Woken], now_s: float) -> tuple[list[Move], list[Lapse]]:
+        """Where tasks go whose moment has come, and which have missed their deadline."""
+        moves, lapses = [], []
         for row in woken:
             spec = self._queue.spec_of(row.spec)
-            if (
-                spec.on_deadline == "expire"
-                and row.life_s is not None
-                and now_s >= row.created_s + row.life_s
-            ):
-                expired.append(row.id)
-                continue
-            lane, again_s = self._queue.lane_of(spec, row.created_s, row.life_s, now_s)
-            moves.append(Move(lane, again_s, row.id, row.wake_s))
-        return moves, expired
+            is_over = row.life_s is not None and now_s >= row.created_s + row.life_s
+            if is_over and spec.on_deadline == "expire":
+                next_s = spec.every_s and next_due_s(row.due_s, spec.every_s, now_s)
+                lapses.append(Lapse(row.id, row.wake_s, next_s))
+            elif row.due_s > now_s:
+                again_s = spec.touch_s(row.due_s, row.created_s, row.life_s)
+                moves.append(Move(None, again_s, row.id, row.wake_s))
+            else:
+                lane, relaxes_s = self._queue.lane_of(spec, row.created_s, row.life_s, now_s)
+                moves.append(Move(lane, relaxes_s, row.id, row.wake_s))
+        return moves, lapses
 
     def _groups(
         self, lanes: Iterable[int], most: int | None, running: int
@@ -173,12 +212,11 @@ class Worker:
         charging: list[int] = []
         for lane_id, outcome in outcomes.items():
             lane = self._queue.lanes[lane_id]
-            is_command = lane.name == COMMAND
-            if outcome[0] != _EXECUTE_NOW or not (is_command or self._registry.get(lane.name)):
+            if outcome[0] != _EXECUTE_NOW or not self._knows(lane_id, lane):
                 continue
             if lane.task.task_class is TaskClass.CHARGING_ONLY and lane.task.override is None:
                 charging.append(lane_id)
-            elif is_command or lane.at_most_once:
+            elif lane.name == COMMAND or lane.at_most_once:
                 one_by_one.append(lane_id)
             else:
                 together.append(lane_id)
@@ -188,12 +226,26 @@ class Worker:
             for group, limit in (
                 (together, room),
                 (one_by_one, free),
-                (charging, min(free, self._charging_room())),
+                (charging, min(free, self.charging_room())),
             )
             if group and limit > 0
         ]
 
-    def _charging_room(self) -> int:
+    def _knows(self, lane_id: int, lane: Lane) -> bool:
+        """Whether this program has the function of a lane; says so once if not."""
+        if lane.name == COMMAND or self._registry.get(lane.name) is not None:
+            return True
+        if lane_id not in self._passed_over:
+            self._passed_over.add(lane_id)
+            _log.warning(
+                "tasks wait for a function named %r, which this program has not registered; "
+                "they run once there is one",
+                lane.name,
+            )
+        return False
+
+    def charging_room(self) -> int:
+        """How many more charging-only tasks may start now."""
         reading = self._device.latest
         batch = 1 if reading is None else self._scheduler.charging_batch(reading)
         runs = sum(run.spec.task_class is TaskClass.CHARGING_ONLY for run in self.runs)
@@ -209,7 +261,7 @@ class Worker:
     ) -> list[Claimed]:
         if only is not None:
             lanes = [lane for group, _ in groups for lane in group]
-            return rows.claim_one(cursor, self.id, now_s, only, lanes)
+            return turns.claim_one(cursor, self.id, now_s, only, lanes)
         claimed: list[Claimed] = []
         for lanes, room in groups:
             limit = room if most is None else min(room, most - len(claimed))
@@ -218,12 +270,12 @@ class Worker:
             # One whose worker died runs apart from others of its kind, so that it shows which
             # of those that ran together was the cause.
             if self._suspect is None:
-                suspects = rows.claim_suspect(cursor, self.id, now_s, lanes)
+                suspects = turns.claim_suspect(cursor, self.id, now_s, lanes)
                 if suspects:
                     self._suspect = suspects[0].id
                     claimed += suspects
                     limit -= 1
-            claimed += rows.claim(cursor, self.id, now_s, lanes, limit)
+            claimed += turns.claim(cursor, self.id, now_s, lanes, limit)
         return claimed
 
     def _take_up(self, claimed: Sequence[Claimed], now_s: float) -> None:
@@ -250,11 +302,11 @@ class Worker:
 
     def _save(self, task_id: int, data: Any) -> str:
         text = to_json("the checkpoint", data)
-        self._queue.database.write(lambda cursor: rows.checkpoint(cursor, self.id, task_id, text))
+        self._queue.database.write(lambda cursor: turns.checkpoint(cursor, self.id, task_id, text))
         return text
 
     def _results(self, task_id: int) -> list[str | None]:
-        return self._queue.database.read(lambda cursor: rows.results_before(cursor, task_id))
+        return self._queue.database.read(lambda cursor: chains.results_before(cursor, task_id))
 
     def next_run(self) -> Run | None:
         """The next claimed task that has not begun."""
@@ -280,7 +332,10 @@ class Worker:
                 given_back.append(run.id)
                 self._running.pop(run.id, None)
             if given_back:
-                self._queue.database.write(lambda cursor: rows.release(cursor, self.id, given_back))
+                now_s = self._device.wall_clock()
+                self._queue.database.write(
+                    lambda cursor: turns.release(cursor, self.id, given_back, now_s)
+                )
 
     def look_after_runs(self) -> None:
         """Tell running tasks to stop whose conditions do not hold any more, or whose time is over.
@@ -289,7 +344,7 @@ class Worker:
         """
         runs = self.runs
         for task_id in self._queue.database.read(
-            lambda cursor: rows.asked_to_stop(cursor, self.id)
+            lambda cursor: turns.asked_to_stop(cursor, self.id)
         ):
             run = self._running.get(task_id)
             if run is not None and not run.cancelled:
@@ -333,39 +388,45 @@ class Worker:
         ):
             self._queue.spec_of(row.spec)  # known before the transaction, which cannot look it up
 
-        def work(cursor: apsw.Cursor) -> list[workers.Fate]:
+        def work(cursor: apsw.Cursor) -> tuple[list[workers.Fate], list[int]]:
             fates = [self._fate(row) for row in workers.orphans(cursor, worker, same_boot)]
-            ended = workers.adopt(cursor, fates, now_s)
-            rows.settle(cursor, ended, now_s)
+            cascade = chains.settle(cursor, workers.adopt(cursor, fates, now_s), now_s)
             workers.forget(cursor, worker)
-            return fates
+            return fates, cascade
 
-        for fate in self._queue.database.write(work):
-            if fate.error is None:
-                _log.warning("task %d: its worker died; it runs again", fate.id)
-            else:
-                _log.error("task %d: %s", fate.id, fate.error)
+        fates, cascade = self._queue.database.write(work)
+        for fate in fates:
+            kind = _FATES[fate.state]
+            self._events.emit(kind, fate.id, detail=fate.error or "its worker died; it runs again")
+            if fate.state in ENDED:
+                self._events.release(fate.id)
+        self._report_cascade(cascade)
 
     def _fate(self, row: workers.Orphan) -> workers.Fate:
-        spec = self._queue.spec_of(row.spec)
         # When the whole machine went down, no task is to blame.
         crashes = row.crashes + 1 if row.same_boot else row.crashes
+        if row.asked:
+            return workers.Fate(row.id, State.CANCELLED, crashes)
         error = None
-        if spec.at_most_once:
+        if self._queue.spec_of(row.spec).at_most_once:
             error = "its worker died while it ran, and it may run at most once"
-        elif crashes >= _MOST_CRASHES:
+        elif crashes >= MOST_CRASHES:
             error = f"quarantined: its worker died {crashes} times while it ran"
-        return workers.Fate(row.id, crashes, error)
+        state = State.ENQUEUED if error is None else State.FAILED
+        return workers.Fate(row.id, state, crashes, error)
 
-    def _report(
-        self, ended: Sequence[tuple[Run, Ended]], expired: Sequence[int], cascade: Sequence[int]
-    ) -> None:
-        for run, row in ended:
-            self._events.ended(run, row)
-        for task_id in expired:
+    def _report(self, runs: dict[int, Run], turn: _Turn) -> None:
+        for row in turn.written:
+            self._events.ended(runs[row.id], row)
+        for task_id in turn.expired:
             self._events.emit("expired", task_id)
+            self._events.release(task_id)
+        self._report_cascade(turn.cascade)
+
+    def _report_cascade(self, cascade: Sequence[int]) -> None:
         for task_id in cascade:
-            self._events.emit("failed", task_id)
+            self._events.emit("failed", task_id, detail="what it waited for did not succeed")
+            self._events.release(task_id)
 
     def adapt(self, ran_s: float) -> None:
         """Claim further ahead while tasks are short, else no further than they can begin."""

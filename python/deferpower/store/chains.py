@@ -1,0 +1,210 @@
+"""Tasks that come after others: what frees them, what fails with them, what is revived with them.
+
+Every function runs inside a transaction that the caller opened. A link leads from a task to one
+that exists already, so chains are never circles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deferpower.store.records import ENDED, State
+
+if TYPE_CHECKING:
+    import apsw
+
+_ENDED = ", ".join(str(int(state)) for state in sorted(ENDED))
+# Whether a link holds its task up, by the state of what comes before.
+_HOLDS = (
+    f"CASE WHEN links.any_end THEN first.state NOT IN ({_ENDED})"
+    f" ELSE first.state != {State.SUCCEEDED:d} END"
+)
+ENDED_AS = {State.FAILED: "failed", State.CANCELLED: "was cancelled", State.EXPIRED: "expired"}
+"""How a task ended that did not succeed, in words."""
+
+
+def link(cursor: apsw.Cursor, task: int, before: Sequence[int], ends: Sequence[int] = ()) -> None:
+    """Note that a task goes after others; their number is its ``blockers``.
+
+    Args:
+        cursor: of a transaction.
+        task: which one.
+        before: those that must succeed,
+        ends: and those that must have ended in whatever way.
+    """
+    links = [(first, task, place, 0) for place, first in enumerate(before)]
+    links += [(first, task, len(links) + place, 1) for place, first in enumerate(ends)]
+    cursor.executemany(
+        "INSERT INTO links (before, after, place, any_end) VALUES (?, ?, ?, ?)", links
+    )
+
+
+def settle(cursor: apsw.Cursor, ended: Iterable[int], now_s: float) -> list[int]:
+    """Let those go on that waited for ended tasks; fail those that waited in vain, and so on.
+
+    Returns:
+        Ids of tasks that failed with them.
+    """
+    cascade: list[int] = []
+    ended = list(ended)
+    while ended:
+        rows: list[Any] = cursor.execute(
+            "SELECT links.after, links.before, first.state, links.any_end FROM links"
+            " JOIN tasks AS first ON first.id = links.before"
+            " JOIN tasks AS second ON second.id = links.after"
+            f" WHERE links.before IN (SELECT value FROM json_each(?)) AND first.state IN ({_ENDED})"
+            " AND second.state = ? ORDER BY links.after, links.place",
+            (json.dumps(ended), State.BLOCKED),
+        ).fetchall()
+        freed = [after for after, _, state, any_end in rows if any_end or state == State.SUCCEEDED]
+        _free(cursor, freed, now_s)
+        vain: dict[int, str] = {}
+        for after, before, state, any_end in rows:
+            if not any_end and state != State.SUCCEEDED:
+                text = f"task {before}, which it waited for, {ENDED_AS[State(state)]}"
+                vain.setdefault(after, text)
+        cursor.executemany(
+            "UPDATE tasks SET state = ?, finished_s = ?, wake_s = NULL, error = ? WHERE id = ?",
+            [(State.FAILED, now_s, error, after) for after, error in vain.items()],
+        )
+        ended = list(vain)
+        cascade += ended
+    return cascade
+
+
+def _free(cursor: apsw.Cursor, freed: Sequence[int], now_s: float) -> None:
+    """Count one blocker less for each; what has none left is looked at in the next turn."""
+    cursor.executemany(
+        "UPDATE tasks SET blockers = blockers - 1 WHERE id = ?", [(t,) for t in freed]
+    )
+    cursor.executemany(
+        # What was written before the clock was set back counts from now.
+        f"UPDATE tasks SET state = {State.ENQUEUED:d}, wake_s = ?1, since_s = ?1,"
+        " due_s = max(due_s - max(0, coalesce(since_s, created_s) - ?1), coalesce(not_before_s, 0))"
+        f" WHERE id = ?2 AND state = {State.BLOCKED:d} AND blockers <= 0",
+        [(now_s, task) for task in dict.fromkeys(freed)],
+    )
+
+
+def cancel(cursor: apsw.Cursor, tasks: Sequence[int], now_s: float) -> list[int]:
+    """Cancel tasks that wait, and ask those that run to stop; one that has ended is left alone.
+
+    Returns:
+        Ids of tasks that fail since they waited for one of them.
+    """
+    cursor.executemany(
+        f"UPDATE tasks SET asked = 1 WHERE id = ? AND state = {State.RUNNING:d}",
+        [(task,) for task in tasks],
+    )
+    cursor.executemany(
+        "UPDATE tasks SET state = ?, finished_s = ?, lane = NULL, wake_s = NULL"
+        f" WHERE id = ? AND state IN ({State.BLOCKED:d}, {State.ENQUEUED:d})",
+        [(State.CANCELLED, now_s, task) for task in tasks],
+    )
+    return settle(cursor, tasks, now_s)
+
+
+class Before(NamedTuple):
+    """A task that another comes after.
+
+    Attributes:
+        any_end: whether it need not succeed, but only end.
+    """
+
+    id: int
+    state: State
+    any_end: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the other must still wait for it."""
+        return self.state not in ENDED if self.any_end else self.state is not State.SUCCEEDED
+
+
+def blocking(cursor: apsw.Cursor, task: int) -> list[Before]:
+    """What a task waits for or waited for, and how that stands, in its order."""
+    return [
+        Before(first, State(state), bool(any_end))
+        for first, state, any_end in cursor.execute(
+            "SELECT tasks.id, tasks.state, links.any_end FROM links"
+            " JOIN tasks ON tasks.id = links.before WHERE links.after = ? ORDER BY links.place",
+            (task,),
+        )
+    ]
+
+
+def results_before(cursor: apsw.Cursor, task: int) -> list[str | None]:
+    """Results of the tasks that had to succeed before a task, in its order."""
+    return [
+        row[0]
+        for row in cursor.execute(
+            "SELECT tasks.result FROM links JOIN tasks ON tasks.id = links.before"
+            " WHERE links.after = ? AND NOT links.any_end ORDER BY links.place",
+            (task,),
+        )
+    ]
+
+
+def first_after(cursor: apsw.Cursor, tasks: Sequence[int], of: Sequence[int]) -> int | None:
+    """The first of these tasks that is one of some others, or comes after one, however far."""
+    found: int | None = cursor.execute(
+        "WITH RECURSIVE later (id) AS (SELECT value FROM json_each(?)"
+        " UNION SELECT links.after FROM links JOIN later ON links.before = later.id)"
+        " SELECT min(id) FROM later WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(of)), json.dumps(list(tasks))),
+    ).get
+    return found
+
+
+def revive(cursor: apsw.Cursor, task: int, now_s: float) -> list[int]:
+    """Have an ended task wait again, and with it what failed for having waited for it.
+
+    Returns:
+        Ids of those that wait again; without this one if it succeeded, has not ended, or comes
+        after another that has ended and did not succeed.
+    """
+    revived: list[int] = []
+    wanted = [task]
+    while wanted:
+        cursor.executemany(_REVIVE, [(now_s, now_s, now_s, now_s, one) for one in wanted])
+        if not revived and not cursor.connection.changes():
+            return []
+        revived += wanted
+        # A task that failed and never ran failed for what came before it.
+        wanted = [
+            row[0]
+            for row in cursor.execute(
+                "SELECT DISTINCT tasks.id FROM links JOIN tasks ON tasks.id = links.after"
+                " WHERE links.before IN (SELECT value FROM json_each(?)) AND NOT links.any_end"
+                " AND tasks.state = ? AND tasks.started_s IS NULL",
+                (json.dumps(wanted), State.FAILED),
+            )
+        ]
+    cursor.executemany(
+        "UPDATE tasks SET blockers = (SELECT count(*) FROM links JOIN tasks AS first"
+        f" ON first.id = links.before WHERE links.after = tasks.id AND {_HOLDS}) WHERE id = ?",
+        [(one,) for one in revived],
+    )
+    cursor.executemany(
+        "UPDATE tasks SET state = ?, wake_s = created_s + life_s WHERE id = ? AND blockers > 0",
+        [(State.BLOCKED, one) for one in revived],
+    )
+    failed = [
+        first.id
+        for one in revived
+        for first in blocking(cursor, one)
+        if first.holds and first.state in ENDED
+    ]
+    # What waits for yet another one that failed has nothing to wait for.
+    again = settle(cursor, failed, now_s)
+    return [one for one in revived if one not in again]
+
+
+_REVIVE = (
+    f"UPDATE tasks SET state = {State.ENQUEUED:d}, finished_s = NULL, attempts = 0, crashes = 0,"
+    " due_s = ?, wake_s = ?, created_s = ?, since_s = ?, not_before_s = NULL, started_s = NULL,"
+    " error = NULL, asked = 0, blockers = 0 WHERE id = ? AND finished_s IS NOT NULL"
+    f" AND state != {State.SUCCEEDED:d}"
+)

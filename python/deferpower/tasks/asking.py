@@ -1,0 +1,281 @@
+"""Asking about tasks, waiting for them, and changing their fate: one half of a manager."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from deferpower.errors import ConfigError
+from deferpower.store import tasks as rows
+from deferpower.store import workers
+from deferpower.task import TaskClass
+from deferpower.tasks import owner
+from deferpower.tasks import why as reasons
+from deferpower.tasks.intake import moment
+from deferpower.tasks.overview import Overview, overview
+from deferpower.tasks.record import Failure, TaskFailed, TaskRecord, TaskState
+from deferpower.tasks.spec import COMMAND
+
+if TYPE_CHECKING:
+    from deferpower.device import Device
+    from deferpower.scheduler import IntelligentScheduler
+    from deferpower.tasks.events import Event, EventKind, Events
+    from deferpower.tasks.function import Registry
+    from deferpower.tasks.intake import Intake
+    from deferpower.tasks.queue import Queue
+    from deferpower.tasks.why import Why
+    from deferpower.tasks.worker import Worker
+
+_POLL_S = 0.25
+
+
+class Asking:
+    """What `BackgroundTaskManager` answers about its tasks."""
+
+    device: Device
+    _queue: Queue
+    _intake: Intake
+    _registry: Registry
+    _scheduler: IntelligentScheduler
+    _events: Events
+    _retention_s: float
+
+    @property
+    def _worker(self) -> Worker | None:
+        """Who runs tasks in this process, if anybody has yet."""
+        raise NotImplementedError
+
+    @property
+    def _is_started(self) -> bool:
+        """Whether it runs them by itself, as their moments come."""
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        raise NotImplementedError
+
+    def _queue_of(self, *classes: TaskClass) -> list[TaskRecord]:
+        states = (TaskState.ENQUEUED, TaskState.BLOCKED)
+        return [r for r in self.list(states=states) if r.spec.task_class in classes]
+
+    @property
+    def critical_tasks(self) -> list[TaskRecord]:
+        """Critical tasks that wait, newest first."""
+        return self._queue_of(TaskClass.CRITICAL)
+
+    @property
+    def background_tasks(self) -> list[TaskRecord]:
+        """Background and normal tasks that wait, newest first."""
+        return self._queue_of(TaskClass.BACKGROUND, TaskClass.NORMAL)
+
+    @property
+    def charging_only_tasks(self) -> list[TaskRecord]:
+        """Tasks that wait for the charger whatever the level, newest first."""
+        return self._queue_of(TaskClass.CHARGING_ONLY)
+
+    def get(self, task_id: int) -> TaskRecord:
+        """One task.
+
+        Raises:
+            TaskError: there is none.
+        """
+        return self._queue.get(task_id)
+
+    def list(
+        self,
+        states: Iterable[TaskState | str] | None = None,
+        *,
+        limit: int = 1000,
+        before: int | None = None,
+    ) -> list[TaskRecord]:
+        """Tasks, the newest first.
+
+        Args:
+            states: only those in these; ``None`` for all.
+            limit: at most so many.
+            before: only those with smaller numbers; to go on where the last list ended.
+
+        Raises:
+            ConfigError: a state is unknown.
+        """
+        wanted = None if states is None else [_state(state) for state in states]
+        return self._queue.list(wanted, limit, before)
+
+    def why(self, task_id: int) -> Why:
+        """Why a task waits, or what became of it.
+
+        Raises:
+            TaskError: there is none.
+        """
+        record = self.get(task_id)
+        return reasons.explain(
+            record,
+            self._queue,
+            self._scheduler,
+            self.device.read(),
+            knows_function=self._knows(record.name),
+            crew=self._worker if self._is_started else None,
+        )
+
+    def cancel(self, task_id: int) -> TaskState:
+        """Cancel a task that waits, or ask a running one to stop.
+
+        Returns:
+            Its state before; one that had ended stays as it is.
+
+        Raises:
+            TaskError: there is none.
+        """
+        state, failed = self._queue.cancel(task_id, self.device.wall_clock())
+        if not state.has_ended and state is not TaskState.RUNNING:
+            self._tell_end("cancelled", task_id)
+        for other in failed:
+            self._tell_end("failed", other)
+        self._wake()
+        return state
+
+    def _tell_end(self, kind: EventKind, task_id: int) -> None:
+        self._events.emit(kind, task_id)
+        self._events.release(task_id)
+
+    def retry(self, task_id: int) -> None:
+        """Have a task that failed, expired or was cancelled wait again, its attempts forgotten.
+
+        What failed for having waited for it waits for it again. It begins from its checkpoint.
+
+        Raises:
+            TaskError: there is none, or it is not in such a state, or what it comes after has not
+                succeeded, or another task holds its key now.
+            QueueFull: there is no room for it.
+        """
+        self._intake.retry(task_id, self.device.wall_clock())
+        self._wake()
+
+    def logs(self, task_id: int) -> bytes:
+        """What a command has written so far, in all its runs.
+
+        Of a long one the beginning and the end: 256 and 768 KiB. A line in between says how much
+        was left out.
+
+        Raises:
+            TaskError: there is no such task.
+        """
+        return self._queue.log(task_id)[0]
+
+    def follow_logs(self, task_id: int) -> Iterator[bytes]:
+        """What a command has written, and what it goes on to write, until it has ended.
+
+        Raises:
+            TaskError: there is no such task.
+        """
+        place = 0
+        while True:
+            ended = self.get(task_id).state.has_ended
+            data, place = self._queue.log(task_id, place)
+            if data:
+                yield data
+            if ended:
+                break
+            time.sleep(_POLL_S)
+
+    def prune(self, older_than_s: float | None = None) -> int:
+        """Delete tasks that ended longer ago than this; how many.
+
+        Args:
+            older_than_s: seconds; ``None`` takes ``retention_s``.
+        """
+        age_s = self._retention_s if older_than_s is None else moment("older_than_s", older_than_s)
+        return self._queue.prune(self.device.wall_clock() - (age_s or 0.0))
+
+    def stats(self) -> dict[TaskState, int]:
+        """How many tasks there are in each state."""
+        return self._queue.stats()
+
+    def _knows(self, name: str) -> bool:
+        return name == COMMAND or self._registry.get(name) is not None
+
+    def overview(self, *, for_others: bool = False) -> Overview:
+        """What runs, and what waits for what, by reason. Cost: 0.3 s for a million tasks.
+
+        Args:
+            for_others: another program runs the tasks, and its functions are not known here; so
+                none counts as missing.
+        """
+        worker = self._worker
+        return overview(
+            self._queue,
+            self._scheduler,
+            self.device.read(),
+            knows_function=lambda name: for_others or self._knows(name),
+            worker=None if worker is None else worker.id,
+            workers=self.worker_pids(),
+        )
+
+    def worker_pids(self) -> tuple[int, ...]:
+        """Processes that run tasks of this queue, this one included if it does."""
+        found = self._queue.database.read(lambda cursor: workers.others(cursor, workers.NOBODY))
+        return tuple(sorted({p.pid for p in found.values() if not owner.is_dead(p)}))
+
+    @property
+    def path(self) -> str | None:
+        """The queue's file, absolute; ``None`` in memory."""
+        return self._queue.database.path
+
+    def failures(self, task_id: int) -> tuple[Failure, ...]:
+        """The attempts of a task that failed, in order.
+
+        Raises:
+            TaskError: there is no such task.
+        """
+        self.get(task_id)
+        found = self._queue.database.read(lambda cursor: rows.failures(cursor, task_id))
+        return tuple(Failure._make(row) for row in found)
+
+    def on_event(self, callback: Callable[[Event], None]) -> Callable[[Event], None]:
+        """Have a callback called with each `Event`, in the thread in which it happens.
+
+        May be used as a decorator. What it raises is logged.
+        """
+        self._events.subscribe(callback)
+        return callback
+
+    def wait(self, task_id: int, timeout_s: float | None = None) -> Any:
+        """The result of a task, once it has ended. Blocks.
+
+        Raises:
+            TaskFailed: it ended without a result.
+            TimeoutError: it has not ended in time.
+            TaskError: there is none.
+        """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._events.waiting_for(task_id) as ended:
+            while True:
+                record = self.get(task_id)
+                if record.state.has_ended:
+                    return _result(record)
+                left_s = _POLL_S if until_s is None else until_s - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError(f"task {task_id}: still {record.state} after {timeout_s} s")
+                # Another process may be the one that runs it.
+                ended.wait(min(left_s, _POLL_S))
+
+    async def wait_async(self, task_id: int, timeout_s: float | None = None) -> Any:
+        """As `wait`, without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.wait, task_id, timeout_s)
+
+
+def _state(state: TaskState | str) -> TaskState:
+    try:
+        return TaskState(state)
+    except ValueError:
+        raise ConfigError(
+            f"state: {state!r} is unknown; known are {', '.join(TaskState)}"
+        ) from None
+
+
+def _result(record: TaskRecord) -> Any:
+    if record.state is TaskState.SUCCEEDED:
+        return record.result
+    raise TaskFailed(record)

@@ -1,0 +1,150 @@
+"""From what a program says to what is kept: `Calls` makes specs and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from deferpower.errors import TaskError
+from deferpower.task import Task, TaskClass
+from deferpower.tasks.function import Registry, TaskFunction
+from deferpower.tasks.handle import Handle
+from deferpower.tasks.intake import Call, OnConflict, checked_metadata, moment
+from deferpower.tasks.payload import payload, to_json
+from deferpower.tasks.spec import COMMAND, Spec
+
+if TYPE_CHECKING:
+    from deferpower.classifier import TaskClassifier
+
+
+class Calls:
+    """Makes calls of the functions of one program."""
+
+    def __init__(
+        self, registry: Registry, classifier: TaskClassifier, wall_clock: Callable[[], float]
+    ) -> None:
+        self._registry = registry
+        self._classifier = classifier
+        self._wall_clock = wall_clock
+
+    def spec(self, name: str, *, task_class: TaskClass | str | None = None, **options: Any) -> Spec:
+        """The spec of a function, by the options of ``task``.
+
+        Raises:
+            TaskError: an option is unknown or cannot be used.
+        """
+        try:
+            if task_class is None:
+                known = Task(
+                    type=options.get("type", ""), description=options.get("description", "")
+                )
+                task_class = self._classifier.classify_task(known).task_class
+            return Spec(name=name, task_class=TaskClass(task_class), **options)
+        except ValueError as error:
+            raise TaskError(f"task {name}: {error}") from None
+        except TypeError:
+            unknown = sorted(set(options) - set(Spec.__slots__))
+            raise TaskError(f"task {name}: no such option: {', '.join(unknown)}") from None
+
+    def call(
+        self,
+        function: TaskFunction[..., Any] | str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        changes: Mapping[str, Any],
+        **options: Any,
+    ) -> Call:
+        """A call of a function, by the arguments of ``submit``.
+
+        Raises:
+            TaskError: an argument or an option cannot be used.
+        """
+        spec, life_s = self._of(function)
+        if changes:
+            spec = self._changed(spec, changes)
+        return self._placed(spec, payload(spec.name, args, kwargs), life_s, **options)
+
+    def many(self, function: TaskFunction[..., Any] | str, options: Mapping[str, Any]) -> Call:
+        """A call without arguments, by the options of ``submit_many``.
+
+        Raises:
+            TaskError: an option cannot be used.
+        """
+        placing, changes = _parted(options)
+        return self.call(function, (), {}, changes=changes, **placing)
+
+    def command(self, text: str, options: Mapping[str, Any]) -> Call:
+        """A call of a command, by the options of ``submit_command``.
+
+        Raises:
+            TaskError: an option cannot be used.
+        """
+        placing, given = _parted(options)
+        given = {"task_class": TaskClass.BACKGROUND, "max_attempts": 1, **given}
+        return self._placed(self.spec(COMMAND, **given), text, None, **placing)
+
+    def _placed(
+        self,
+        spec: Spec,
+        text: str,
+        life_s: float | None,
+        *,
+        delay_s: float = 0.0,
+        not_before_s: float | None = None,
+        deadline_s: float | None = None,
+        key: str | None = None,
+        on_conflict: OnConflict = "keep",
+        after: Iterable[Handle | int] | Handle | int = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Call:
+        due_s = moment("not_before_s", not_before_s)
+        if delay_s:
+            if due_s is not None:
+                raise TaskError("delay_s and not_before_s exclude each other")
+            due_s = self._wall_clock() + (moment("delay_s", delay_s) or 0.0)
+        if on_conflict not in ("keep", "replace", "append"):
+            raise TaskError(f"on_conflict: {on_conflict!r} is none of keep, replace, append")
+        if key is not None and (not isinstance(key, str) or not key):
+            raise TaskError(f"key: {key!r} is no text, or an empty one")
+        return Call(
+            spec,
+            text,
+            due_s,
+            life_s if deadline_s is None else moment("deadline_s", deadline_s),
+            key,
+            on_conflict,
+            () if after == () else _ids(after),
+            None if metadata is None else to_json("metadata", checked_metadata(metadata)),
+            not_before_s,
+        )
+
+    def _of(self, function: TaskFunction[..., Any] | str) -> tuple[Spec, float | None]:
+        known = function if isinstance(function, TaskFunction) else self._registry.get(function)
+        if known is None:
+            if function == COMMAND:
+                raise TaskError("submit: 'command' is no function; commands go to submit_command")
+            return self.spec(str(function)), None
+        return known.once, known.deadline_s
+
+    def _changed(self, spec: Spec, changes: Mapping[str, Any]) -> Spec:
+        fields = {name: getattr(spec, name) for name in Spec.__slots__} | {**changes}
+        return self.spec(fields.pop("name"), **fields)
+
+
+_PLACING = {"delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata"}
+
+
+def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options that place a call in the queue, and those that change its spec."""
+    placing = {name: options[name] for name in options if name in _PLACING}
+    return placing, {name: value for name, value in options.items() if name not in placing}
+
+
+def _ids(after: Iterable[Handle | int] | Handle | int) -> tuple[int, ...]:
+    tasks = (after,) if isinstance(after, (Handle, int)) else tuple(after)
+    ids = tuple(task.id if isinstance(task, Handle) else task for task in tasks)
+    for task_id in ids:
+        if type(task_id) is not int:
+            raise TaskError(f"after: {task_id!r} is neither a handle nor the number of a task")
+    return ids
