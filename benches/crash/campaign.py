@@ -154,9 +154,7 @@ class Round:
         self._started += 1
         seed = self._dice.getrandbits(32)
         ends_s = time.monotonic() + self._dice.uniform(0, _LONGEST_SUBMITTER_S)
-        return Process(
-            self._started, lambda: submit(self._place, seed), self._place.log, ends_s
-        )
+        return Process(self._started, lambda: submit(self._place, seed), self._place.log, ends_s)
 
     def _kill_submitter(self, submitter: Process) -> None:
         if submitter.freeze():
@@ -180,28 +178,24 @@ class Round:
                 self._violations.append("a worker ended by itself; see its last words in the log")
             return
         at_ns = time.monotonic_ns()
-        try:
-            held = self._held_by(worker.pid, at_ns)
-            worker.kill()
-        except apsw.BusyError:
-            # It was about to set up what readers need, so it had nothing yet.
-            worker.kill()
-            held = self._held_by(worker.pid, at_ns)
+        held = self._held_by(worker.pid, at_ns)
+        worker.kill()
         self._held[worker.number] = held
-        phase = "opening or leaving" if not held.registered else "holding nothing"
-        self._phases[f"holding {_about(len(held.tasks))}" if held.tasks else phase] += 1
+        self._phases[_phase(held)] += 1
 
     def _held_by(self, pid: int, at_ns: int) -> Held:
-        with self._connection() as connection:
-            workers = [
-                row[0] for row in connection.execute("SELECT id FROM workers WHERE pid = ?", (pid,))
-            ]
-            tasks = [
-                row[0]
-                for worker in workers
-                for row in connection.execute("SELECT id FROM tasks WHERE worker = ?", (worker,))
-            ]
-        return Held(at_ns, bool(workers), frozenset(tasks))
+        select = (
+            "SELECT workers.id, tasks.id FROM workers LEFT JOIN tasks ON tasks.worker = workers.id"
+            " WHERE workers.pid = ?"
+        )
+        try:
+            with self._connection() as connection:
+                rows = connection.execute(select, (pid,)).fetchall()
+        except (apsw.BusyError, apsw.ProtocolError):
+            return Held(at_ns, None)
+        if not rows:
+            return Held(at_ns, frozenset(), registered=False)
+        return Held(at_ns, frozenset(task for _, task in rows if task is not None))
 
     def _retry_quarantined(self) -> None:
         """Have quarantined tasks run again, and those that waited for them in vain."""
@@ -247,15 +241,30 @@ class Round:
         )
 
 
-def _about(number: int) -> str:
-    return "1 task" if number == 1 else "2 to 9 tasks" if number < 10 else "10 tasks or more"
+def _phase(held: Held) -> str:
+    match held:
+        case Held(tasks=None):
+            return "restoring the log after another's death"
+        case Held(registered=False):
+            return "opening the file, or leaving it"
+        case Held(tasks=frozenset(tasks)):
+            return f"holding {_many(len(tasks))}"
+    raise AssertionError(held)
+
+
+def _many(tasks: int) -> str:
+    if tasks < 2:
+        return "1 task" if tasks else "no task"
+    return "2 to 9 tasks" if tasks < 10 else "10 tasks or more"
 
 
 def main() -> int:
     """Run the campaign; 1 if anything was violated."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=2000, help="workers to kill (2000)")
-    parser.add_argument("--seed", type=int, default=None, help="for the moments; a new one each time")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="for the moments; a new one each time"
+    )
     parser.add_argument("--limit-s", type=float, default=600.0, help="give up after so long (600)")
     parser.add_argument("--keep", type=Path, help="directory that the files are left in")
     options = parser.parse_args()

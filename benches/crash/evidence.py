@@ -34,13 +34,14 @@ class Held(NamedTuple):
     """What a process held in the queue at the moment at which it was killed.
 
     Attributes:
+        tasks: those that it had claimed and not written the end of; ``None`` if it kept everybody
+            from reading, as whoever finds the log half written does until it is restored.
         registered: whether it had a place among the workers.
-        tasks: those that it had claimed and not written the end of.
     """
 
     at_ns: int
-    registered: bool
-    tasks: frozenset[int]
+    tasks: frozenset[int] | None
+    registered: bool = True
 
 
 class Retried(NamedTuple):
@@ -160,9 +161,7 @@ def _keys(by_task: Mapping[int, list[Line]]) -> Iterator[str]:
                 yield f"idempotency key {key} is that of tasks {owner[key]} and {task_id}"
 
 
-def _duplicates(
-    by_task: Mapping[int, list[Line]], killed: Mapping[int, Held]
-) -> Iterator[str]:
+def _duplicates(by_task: Mapping[int, list[Line]], killed: Mapping[int, Held]) -> Iterator[str]:
     """A task runs again only if it was in flight in a process that was killed before."""
     for task_id, found in by_task.items():
         for line, later in zip(found, found[1:], strict=False):
@@ -170,7 +169,7 @@ def _duplicates(
             again = f"task {task_id} ran in process {line.process} and again in {later.process}"
             if held is None:
                 yield f"{again}, and the first was not killed"
-            elif task_id not in held.tasks:
+            elif held.tasks is not None and task_id not in held.tasks:
                 yield f"{again}, and was not in flight when the first was killed"
             elif later.at_ns < held.at_ns:
                 yield f"{again}, before the first was killed"

@@ -13,8 +13,9 @@ import apsw
 import pytest
 
 from deferpower.errors import StoreError
+from deferpower.store import files
 from deferpower.store.database import Database
-from store.support import PATIENCE_S, SCHEMA, add, notes, sql
+from store.support import PATIENCE_S, SCHEMA, add, notes, run, sql
 
 
 @pytest.fixture
@@ -132,6 +133,35 @@ def test_a_foreign_file_in_use_stays_as_it_is(tmp_path: Path) -> None:
     refuse(tmp_path / "theirs", "a database of another program")
     assert contents(tmp_path) == before
     assert connection.table_exists("main", "theirs")
+
+
+def test_a_checkpoint_that_was_cut_short_is_made_good(path: Path) -> None:
+    """Its first page speaks of pages that stand in the log alone."""
+    with Database(path, SCHEMA) as database:
+        small = path.read_bytes()
+        for number in range(100):
+            database.write(add(f"{number} " * 100))
+        log = Path(f"{path}-wal").read_bytes()
+    whole = path.read_bytes()
+    assert len(small) < len(whole)
+    path.write_bytes(whole[:4096] + small[4096:])
+    Path(f"{path}-wal").write_bytes(log)
+    with Database(path, SCHEMA) as database:
+        assert len(notes(database)) == 100
+        assert database.read(sql("PRAGMA integrity_check")) == "ok"
+
+
+def test_looking_at_a_file_drops_no_locks_on_it(path: Path) -> None:
+    """The system takes all of a process's locks on a file when it closes any descriptor of it."""
+    program = (
+        "import sys, apsw\n"
+        "try: print(apsw.Connection(sys.argv[1]).pragma('journal_mode', 'delete'))\n"
+        "except apsw.BusyError: print('in use')"
+    )
+    with Database(path, SCHEMA) as database:
+        database.write(add("mine"))
+        files.prepare(str(path), len(SCHEMA))
+        assert run(program, path).stdout == "in use\n"
 
 
 def test_a_damaged_file_is_named(path: Path) -> None:

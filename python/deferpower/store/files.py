@@ -10,10 +10,12 @@ import apsw
 
 from deferpower.errors import StoreError
 from deferpower.store.failures import explained, refused
-from deferpower.store.migrations import refuse_newer, schema_version
+from deferpower.store.migrations import refuse_newer
 
 APPLICATION_ID = 0x64667077
 """Marks a SQLite file as one of deferpower's: "dfpw"."""
+
+_MAGIC = b"SQLite format 3\0"
 
 _MAX_LINKS = 40
 
@@ -96,19 +98,28 @@ def prepare(path: str, known: int) -> None:
 
 
 def _refuse_foreign(path: str, known: int) -> None:
-    escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    try:
-        connection = apsw.Connection(
-            f"file:{escaped}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        )
-        try:
-            mark = connection.pragma("application_id")
-            version = schema_version(connection)
-        finally:
-            connection.close()
-    except apsw.Error as error:
-        raise explained(error, path) from error
-    if mark != APPLICATION_ID:
+    header = _header(path)
+    if not header.startswith(_MAGIC):
+        raise explained(apsw.NotADBError(), path)
+    if int.from_bytes(header[68:72]) != APPLICATION_ID:
         raise StoreError(f"{path}: a database of another program; give another path")
     # What stands in the log alone is seen once the file is opened for good.
-    refuse_newer(version, known, path)
+    refuse_newer(int.from_bytes(header[60:64]), known, path)
+
+
+def _header(path: str) -> bytes:
+    """The first bytes of the file.
+
+    No more is looked at: without its log the rest need not make sense, as when a checkpoint is
+    under way, or ended half-way by a crash.
+
+    Source: "Database File Format", the database header.
+    """
+    try:
+        file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
+        try:
+            return file.xRead(100, 0)
+        finally:
+            file.xClose()
+    except apsw.Error as error:
+        raise explained(error, path) from error
