@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import apsw
 from evidence import QUARANTINED, Held, Retried, Verdict, examine
-from programs import Durability, Place, submit, work
+from programs import Durability, Place, make, submit, work
 
 from deferpower import TaskState
 from deferpower.store.records import ENDED
@@ -29,6 +29,7 @@ from deferpower.store.records import ENDED
 _WORKERS = 2
 _LONGEST_WORKER_S = 0.15
 _LONGEST_SUBMITTER_S = 0.6
+_LONGEST_MAKER_S = 0.03
 _TOLD_FIRST = 0.1
 """How many of the workers are told to end, and killed on their way out."""
 _WAY_OUT_S = 0.02
@@ -98,6 +99,7 @@ class Round:
         self._violations: list[str] = []
         self._phases: Counter[str] = Counter()
         self._submitters_killed = 0
+        self._makers_killed = 0
 
     def run(self, kills: int, given_up_s: float) -> Verdict:
         """Kill workers so many times, let the last ones run everything, and look at what is left.
@@ -106,7 +108,7 @@ class Round:
             kills: workers to be killed.
             given_up_s: when to end although there were fewer, on the monotonic clock.
         """
-        self._place.open().close()
+        self._create()
         for path in (self._place.runs, self._place.promises, self._place.log):
             path.touch()
         self._kill_all(kills, given_up_s)
@@ -119,11 +121,22 @@ class Round:
             "workers killed": len(self._held),
             **{f"  {phase}": self._phases[phase] for phase in sorted(self._phases)},
             "submitters killed": self._submitters_killed,
+            "killed while they made the file": self._makers_killed,
             **verdict.figures,
         }
         if len(self._held) < kills:
             self._violations.append(f"time was up after {len(self._held)} of {kills} kills")
         return Verdict(self._violations + verdict.violations, figures)
+
+    def _create(self) -> None:
+        """Make the file, by processes that are killed over it until one of them gets to the end."""
+        while True:
+            maker = Process(0, lambda: make(self._place), self._place.log, 0.0)
+            time.sleep(self._dice.uniform(0, _LONGEST_MAKER_S))
+            if not maker.freeze():
+                return
+            maker.kill()
+            self._makers_killed += 1
 
     def _kill_all(self, kills: int, given_up_s: float) -> None:
         submitter = self._submitter()

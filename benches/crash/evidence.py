@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ _ONCE = "at most once"
 
 
 class Line(NamedTuple):
-    """A task that wrote down that it runs.
+    """A run of a task, as the task wrote it down.
 
     Attributes:
         process: the number of the process that it ran in; never used again.
@@ -75,12 +76,23 @@ class Verdict(NamedTuple):
 
 
 def lines(place: Place) -> list[Line]:
-    """The runs of tasks, in order."""
-    found = []
-    for text in place.runs.read_text().splitlines():
-        task, key, attempt, process, at_ns = text.split()
-        found.append(Line(int(task), key, int(attempt), int(process), int(at_ns)))
-    return found
+    """The runs of tasks, in order, but for those that gave way when their worker was told to end.
+
+    These start over; the attempt does not count.
+    """
+    found: list[Line] = []
+    gave_way: set[tuple[int, int, int]] = set()
+    for text in reversed(place.runs.read_text().splitlines()):
+        task, key, attempt, process, at_ns, gives_way = text.split()
+        line = Line(int(task), key, int(attempt), int(process), int(at_ns))
+        run = line.process, line.task, line.attempt
+        if int(gives_way):
+            gave_way.add(run)
+        elif run in gave_way:
+            gave_way.remove(run)
+        else:
+            found.append(line)
+    return found[::-1]
 
 
 def tasks(connection: apsw.Connection) -> dict[int, Task]:
@@ -164,7 +176,7 @@ def _keys(by_task: Mapping[int, list[Line]]) -> Iterator[str]:
 def _duplicates(by_task: Mapping[int, list[Line]], killed: Mapping[int, Held]) -> Iterator[str]:
     """A task runs again only if it was in flight in a process that was killed before."""
     for task_id, found in by_task.items():
-        for line, later in zip(found, found[1:], strict=False):
+        for line, later in itertools.pairwise(found):
             held = killed.get(line.process)
             again = f"task {task_id} ran in process {line.process} and again in {later.process}"
             if held is None:
@@ -183,7 +195,8 @@ def _attempts(
     for life in retried:
         lives[life.task].append(life)
         if life.attempts != life.crashes:
-            yield f"task {life.task} was quarantined after {life.attempts} attempts, {life.crashes} deaths"
+            counts = f"{life.attempts} attempts, {life.crashes} deaths"
+            yield f"task {life.task} was quarantined after {counts}"
     for task in known.values():
         if _ONCE in task.error:
             if len(by_task.get(task.id, ())) > 1:

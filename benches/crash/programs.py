@@ -64,9 +64,9 @@ class Mark:
         self._descriptor = descriptor
         self._process = process
 
-    def __call__(self, run: Context) -> None:
+    def __call__(self, run: Context, gave_way: bool = False) -> None:
         key, now_ns = run.idempotency_key, time.monotonic_ns()
-        line = f"{run.id} {key} {run.attempt} {self._process} {now_ns}\n"
+        line = f"{run.id} {key} {run.attempt} {self._process} {now_ns} {gave_way:d}\n"
         os.write(self._descriptor, line.encode())
 
 
@@ -81,9 +81,13 @@ def _register(manager: BackgroundTaskManager, mark: Mark) -> None:
         return run.id
 
     async def gentle(run: Context, before_s: float, after_s: float) -> None:
-        await asyncio.sleep(before_s)
-        mark(run)
-        await asyncio.sleep(after_s)
+        try:
+            await asyncio.sleep(before_s)
+            mark(run)
+            await asyncio.sleep(after_s)
+        except asyncio.CancelledError:
+            mark(run, gave_way=True)
+            raise
 
     def once(run: Context) -> None:
         mark(run)
@@ -91,6 +95,12 @@ def _register(manager: BackgroundTaskManager, mark: Mark) -> None:
     for function in (quick, slow, gentle):
         manager.task(function, **_ANYTIME)
     manager.task(once, at_most_once=True, **_ANYTIME)
+
+
+def make(place: Place) -> NoReturn:
+    """Make the file, and end."""
+    place.open().close()
+    os._exit(0)
 
 
 def work(place: Place, process: int) -> NoReturn:
