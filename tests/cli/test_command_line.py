@@ -49,9 +49,9 @@ RUN_WRONGLY = [
 ]
 EXAMPLE = "write it after --, as in deferpower run --charging -- tar"
 WRONG = [
-    ([], "no command", "write one of run, status"),
-    (["rnu"], "unknown command 'rnu'", "write one of run, status"),
-    (["--chargin"], "unknown option '--chargin'", "write one of run, status"),
+    ([], "no command", "write one of run, submit"),
+    (["rnu"], "unknown command 'rnu'", "write one of run, submit"),
+    (["--chargin"], "unknown option '--chargin'", "write one of run, submit"),
     *((["run", *words, "--", "true"], what, how) for words, what, how in RUN_WRONGLY),
     (["run"], "no command to run", EXAMPLE),
     (["run", "--charging"], "no command to run", EXAMPLE),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "DEFERPOWER_QUEUE"
 HELP = f"""\
-The queue is the file that --queue names, else the one that {VARIABLE} names,
-else deferpower/queue.db in the user's data directory (~/.local/share, or
+The queue is the file that --queue names, else the one that {VARIABLE}
+names, else deferpower/queue.db in the user's data directory (~/.local/share, or
 XDG_DATA_HOME). Several programs may use it at once."""
 
 

@@ -36,7 +36,7 @@ examples:
   deferpower submit --charging -- restic backup /home/me/docs
   deferpower submit --idle --every 1d --flex 6h --key photos -- ./thumbnails.sh
   deferpower submit --prefer-charging --deadline 8h -- make -C ~/src/site
-  first=$(deferpower submit -- ./fetch.sh); deferpower submit --after $first -- ./index.sh"""
+  deferpower submit --after $(deferpower submit -- ./fetch) -- ./index"""
 
 
 def parser() -> parsing.Parser:
