@@ -90,6 +90,7 @@ class Worker:
         self._ended: list[tuple[Run, Ended]] = []
         self._share = 1
         self._suspect: int | None = None
+        self._closing = False
         self._passed_over: set[int] = set()
         self._last_turn_s = device.wall_clock()
         self.next_wake_s: float | None = None
@@ -154,7 +155,8 @@ class Worker:
             moves, lapses = self._moves(woken, now_s)
             self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
             at_work = len(self._running) - len(ended) - self.paused
-            groups = self._groups(self.waiting, most, at_work)
+            # What stops since the worker shuts down must not be claimed anew.
+            groups = [] if self._closing else self._groups(self.waiting, most, at_work)
             if not (ended or woken or groups):
                 self.next_wake_s = self._queue.database.read(turns.next_wake_s)
                 return 0
@@ -325,8 +327,9 @@ class Worker:
             self._queue.database.write(lambda cursor: workers.forget(cursor, self.id))
 
     def release_ready(self) -> None:
-        """Give back what was claimed and has not begun."""
+        """Give back what was claimed and has not begun, and claim no more."""
         with self._lock:
+            self._closing = True
             given_back = []
             while (run := self.next_run()) is not None:
                 given_back.append(run.id)
