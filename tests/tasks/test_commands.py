@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.support import Gate, Laptop, group_states, is_alive, state, wait_until
+from cli.support import Gate, Laptop, command_line, group_states, is_alive, state, wait_until
 from deferpower import BackgroundTaskManager, Constraints, TaskError
 from deferpower.tasks import commands
 from deferpower.tasks.events import Event
@@ -440,16 +439,6 @@ def test_what_cannot_be_a_command_is_refused(tasks: BackgroundTaskManager) -> No
     assert tasks.list() == []
 
 
-WORKER = """
-import sys
-from deferpower import BackgroundTaskManager
-tasks = BackgroundTaskManager(sys.argv[1])
-tasks.start()
-sys.stdin.read()
-tasks.stop()
-"""
-
-
 @pytest.fixture
 def laptop(tmp_path: Path) -> Laptop:
     return Laptop(tmp_path / "laptop", plugged=True, level=80)
@@ -457,11 +446,10 @@ def laptop(tmp_path: Path) -> Laptop:
 
 @pytest.fixture
 def process(laptop: Laptop, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker in a process of its own, on a queue in ``tmp_path / "queue.db"``."""
+    """``deferpower worker`` on a queue in ``tmp_path / "queue.db"``."""
     env = {**os.environ, "DEFERPOWER_ROOT": str(laptop.root)}
-    started = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(tmp_path / "queue.db")], env=env, stdin=subprocess.PIPE
-    )
+    words = command_line(["worker", "--queue", str(tmp_path / "queue.db")])
+    started = subprocess.Popen(words, env=env, stderr=subprocess.DEVNULL)
     with started:
         yield started
         started.kill()
@@ -493,8 +481,7 @@ def test_a_laptop_is_unplugged_and_plugged_in(
     wait_until(lambda: state(group) == "S", "thawed")
     gate.open()
     assert handle.wait(30) == {"exit_status": 0}
-    assert process.stdin is not None
-    process.stdin.close()
+    process.terminate()
     assert process.wait(30) == 0
 
 
