@@ -103,6 +103,7 @@ class Database:
         self._group: _Group
         self._last_size = 1
         self._control: Callable[[str], object]
+        self._inode: tuple[int, int] | None = None
         self._closed = False
         self._lost = False
         self._writer: apsw.Connection | None = None
@@ -114,6 +115,7 @@ class Database:
             if self.path is not None:
                 files.prepare(self.path, self._version)
             self._writer = self._connect(migrations)
+            self._inode = self._inode_there()
             self._control = self._writer.cursor().execute
 
     def write(self, work: Callable[[apsw.Cursor], T], /) -> T:
@@ -166,6 +168,7 @@ class Database:
                     cursor.close(True)
                 if connection.txn_state("main") == apsw.SQLITE_TXN_WRITE:
                     raise StoreError(f"{self._name()}: read() changes nothing; use write()")
+                self._refuse_moved()
                 return result
             except ENVIRONMENT as error:
                 raise self._explained(error, connection) from error
@@ -294,6 +297,7 @@ class Database:
             finally:
                 cursor.close(True)
             self._refuse_ended(connection)
+            self._refuse_moved()
             committing = True
             execute("COMMIT")
             return result
@@ -315,6 +319,27 @@ class Database:
     def _refuse_ended(self, connection: apsw.Connection) -> None:
         if connection is not self._writer or not connection.in_transaction:
             raise StoreError(f"{self._name()}: the transaction was ended within write()")
+
+    def _refuse_moved(self) -> None:
+        """Raise `StoreError` if another file, or none, has the place of the one that is open.
+
+        SQLite would go on with a file that nobody finds any more.
+        """
+        if self._inode_there() != self._inode:
+            raise StoreError(
+                f"{self._name()}: deleted, moved or replaced while it was in use; put it back, or "
+                "start the program again to go on with what is there now"
+            )
+
+    def _inode_there(self) -> tuple[int, int] | None:
+        """Which file is at the path."""
+        if self.path is None:
+            return None
+        try:
+            status = os.stat(self.path)  # noqa: PTH116 (pathlib costs as much again)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _refuse_nesting(self) -> None:
         if get_ident() in (self._writing_thread, self._reading_thread):

@@ -95,8 +95,8 @@ class Runner:
                         self._take_turn()
                 elif not self._take_turn() and not self._worker.ready:
                     break
-        except DeferpowerError:
-            _log.exception("worker: results are not written yet")
+        except DeferpowerError as error:
+            _log.error("worker: what has ended is not written yet: %s", error)
         finally:
             with self._lock:
                 self._threads -= 1

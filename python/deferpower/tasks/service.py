@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from deferpower.errors import DeferpowerError
 from deferpower.store import workers
+from deferpower.tasks.trouble import Trouble
 
 if TYPE_CHECKING:
     from deferpower._contract import Watch
@@ -19,15 +18,12 @@ if TYPE_CHECKING:
     from deferpower.tasks.runner import Runner
     from deferpower.tasks.worker import Worker
 
-_log = logging.getLogger("deferpower.tasks")
-
 _ASK_AGAIN_S = 10.0
 """How often to ask what only Python can ask: the desktop, and the program's own conditions."""
 _DEAD_CHECK_S = 15.0
 _PRUNE_S = 600.0
 _CALM_S = 0.02
 """Commits of others wake the thread no more often than this while it has work."""
-_RETRY_S = 5.0
 _FILE, _VERDICT = 2, 3
 
 
@@ -50,7 +46,8 @@ class Service:
         self._device = device
         self._scheduler = scheduler
         self._prune = prune
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._trouble = Trouble()
         self._pruned_s = float("-inf")
         self._checked_s = float("-inf")
         self._watch: Watch = scheduler.open_watch()
@@ -75,24 +72,21 @@ class Service:
 
     def stop(self) -> None:
         """Have the thread end, and wait until it has."""
-        self._stopping = True
+        self._stopping.set()
         self._watch.wake()
         if self._thread is not threading.current_thread():
             self._thread.join()
         self._watch.close()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 self._work()
+                self._trouble.over()
                 self._wait()
-            except DeferpowerError as error:
+            except Exception as error:
                 # A full disk or a locked file passes; nothing that was committed is lost.
-                _log.error("worker: %s; trying again in %.0f s", error, _RETRY_S)
-                self._pause(_RETRY_S)
-            except Exception:
-                _log.exception("worker: unexpected error; trying again in %.0f s", _RETRY_S)
-                self._pause(_RETRY_S)
+                self._pause(self._trouble.tell(error))
 
     def _work(self) -> None:
         now_s = self._device.clock()
@@ -104,7 +98,7 @@ class Service:
             self._pruned_s = now_s
         self._worker.look_after_runs()
         self._worker.turn()
-        if not self._stopping:
+        if not self._stopping.is_set():
             self._runner.start_ready()
 
     def _wait(self) -> None:
@@ -158,7 +152,7 @@ class Service:
         )
 
     def _pause(self, seconds: float) -> None:
-        threading.Event().wait(seconds)
+        self._stopping.wait(seconds)
 
 
 def _nothing(_: object) -> None:
