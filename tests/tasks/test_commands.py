@@ -311,6 +311,7 @@ def test_out_of_time_it_is_ended_and_that_is_a_failure(
     wait_until(lambda: handle.record.note, "the note")
     device.clock.advance(36_000)  # frozen, it uses up no time
     plug_in(device, group)
+    assert sh(worker, "true").wait(30) == {"exit_status": 0}  # it has been looked after by then
     assert handle.state is TaskState.RUNNING
     wait_until(lambda: handle.record.note is None, "the note taken back")
     device.clock.advance(6001)
