@@ -111,12 +111,21 @@ class Task(_Noted):
         return tuple(window for window in asked if window is not None)
 
     @property
+    def asks_of_desktop(self) -> bool:
+        """Whether it asks for what only a desktop may tell: the user, the network."""
+        hard = self.constraints
+        # A hard constraint on power settles what power must be like, so idleness does not count.
+        is_settled = hard.charging or hard.battery_above is not None or hard.battery_not_low
+        by_class = not is_settled and self.task_class in (TaskClass.BACKGROUND, TaskClass.NORMAL)
+        return self.override is None and (
+            by_class
+            or any(asked.idle or asked.network is not None for asked in (hard, self.prefer))
+        )
+
+    @property
     def asks_of_program(self) -> bool:
-        """Whether it asks for what no sensor of the kernel tells: the user, the network, custom."""
-        return any(
-            asked.idle or asked.network is not None or asked.custom
-            for asked in (self.constraints, self.prefer)
-        ) or self.task_class in (TaskClass.BACKGROUND, TaskClass.NORMAL)
+        """Whether it asks for conditions of the program's own."""
+        return self.override is None and bool(self.constraints.custom or self.prefer.custom)
 
     @classmethod
     def of(cls, task: Task | Mapping[str, Any]) -> Task:

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from deferpower.tasks.queue import Queue
     from deferpower.tasks.runner import Runner
     from deferpower.tasks.worker import Worker
+    from deferpower.types import Reading
 
 _ASK_AGAIN_S = 10.0
 """How often to ask what only Python can ask: the desktop, and the program's own conditions."""
+_LOOK_FOR_DESKTOP_S = 60.0
+"""How often to look whether there is a desktop to ask by now."""
 _DEAD_CHECK_S = 15.0
 _PRUNE_S = 600.0
 _CALM_S = 0.02
@@ -112,7 +115,9 @@ class Service:
         at_work = [run for run in runs if not run.paused]
         self._device.set_own_work([run.pid for run in at_work if run.pid] if at_work else None)
         reading = self._device.read()
-        wake = self._watch.wait(waiting, running, self._scheduler.told(reading), self._until_s())
+        wake = self._watch.wait(
+            waiting, running, self._scheduler.told(reading), self._until_s(reading)
+        )
         self._device.take(wake)
         if wake[0] == _FILE and runs:
             self._pause(_CALM_S)
@@ -121,7 +126,7 @@ class Service:
         # reason may have taken note of the file, too.
         self._queue.database.write(_nothing)
 
-    def _until_s(self) -> float | None:
+    def _until_s(self, reading: Reading) -> float | None:
         """When to look again whatever happens, on the wall clock."""
         now_s = self._device.wall_clock()
         moments = [] if self._worker.next_wake_s is None else [self._worker.next_wake_s]
@@ -130,6 +135,9 @@ class Service:
         asked += [lanes[run.lane].task for run in self._worker.runs]
         if any(task.asks_of_program for task in asked):
             moments.append(now_s + _ASK_AGAIN_S)
+        if any(task.asks_of_desktop for task in asked):
+            again_s = _ASK_AGAIN_S if _has_desktop(reading) else _LOOK_FOR_DESKTOP_S
+            moments.append(now_s + again_s)
         monotonic_s = self._device.clock()
         for run in self._worker.runs:
             limit_s = run.times_out_s
@@ -157,3 +165,9 @@ class Service:
 
 def _nothing(_: object) -> None:
     """Write nothing."""
+
+
+def _has_desktop(reading: Reading) -> bool:
+    """Whether something told of the user or the network."""
+    network = reading.network
+    return reading.user is not None or (network is not None and network.connected is not None)

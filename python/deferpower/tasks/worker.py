@@ -146,10 +146,11 @@ class Worker:
                 self._queue.database.write(lambda cursor: turns.take_back_future(cursor, now_s))
             self._last_turn_s = now_s
             ended, self._ended = self._ended, []
-            woken, lanes = self._queue.database.read(
+            woken, lanes, self.next_wake_s = self._queue.database.read(
                 lambda cursor: (
                     turns.woken(cursor, now_s, _MOST_WOKEN),
                     turns.lanes_in_use(cursor),
+                    turns.next_wake_s(cursor),
                 )
             )
             moves, lapses = self._moves(woken, now_s)
@@ -158,7 +159,6 @@ class Worker:
             # What stops since the worker shuts down must not be claimed anew.
             groups = [] if self._closing else self._groups(self.waiting, most, at_work)
             if not (ended or woken or groups):
-                self.next_wake_s = self._queue.database.read(turns.next_wake_s)
                 return 0
 
             def work(cursor: apsw.Cursor) -> _Turn:
@@ -346,6 +346,8 @@ class Worker:
         One that was told to stop, and has not, goes on when they hold again.
         """
         runs = self.runs
+        if not runs:
+            return
         for task_id in self._queue.database.read(
             lambda cursor: turns.asked_to_stop(cursor, self.id)
         ):
