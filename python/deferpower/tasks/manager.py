@@ -414,6 +414,8 @@ class BackgroundTaskManager(Asking):
         while len(ran) < most:
             worker.turn(1, only)
             run = worker.next_run()
+            if run is None and worker.is_behind():
+                continue
             if run is None:
                 worker.turn(1, only)  # the last turn may have freed what waited for another task
                 run = worker.next_run()

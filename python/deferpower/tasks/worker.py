@@ -127,6 +127,10 @@ class Worker:
         """The task that runs now of those whose worker died before."""
         return self._suspect
 
+    def is_behind(self) -> bool:
+        """Whether a turn has something to do at once, such as what the last one has freed."""
+        return self.next_wake_s is not None and self.next_wake_s <= self._device.wall_clock()
+
     def has_rest(self) -> bool:
         """Whether nothing runs whose end is not known."""
         return len(self._running) <= len(self._ended)

@@ -1,0 +1,194 @@
+"""Tasks that run while the machine changes: a real worker, on a device and a clock by hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from deferpower import BackgroundTaskManager, Constraints, TaskState
+from deferpower.tasks.context import Context
+from deferpower.testing import FakeDevice
+from tasks.conftest import MakeManager
+
+PATIENCE_S = 20.0
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    """Wait until something holds, or fail."""
+    until_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < until_s, "it did not come to hold"
+        time.sleep(0.005)
+
+
+def test_one_that_gives_way_goes_on_from_its_checkpoint_and_the_attempt_does_not_count(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    told: list[str] = []
+    tasks.on_event(lambda event: told.append(event.kind))
+    pages: list[int] = []
+    attempts: list[int] = []
+    reasons: list[str | None] = []
+
+    @tasks.task(pass_context=True, constraints=Constraints(charging=True))
+    def copy(ctx: Context) -> str:
+        attempts.append(ctx.attempt)
+        for page in range(ctx.resumed_from or 0, 4):
+            if page == 2 and len(attempts) == 1:
+                assert ctx.wait_for_stop(PATIENCE_S)
+                reasons.append(ctx.stop_reason)
+            ctx.stop_if_asked()
+            pages.append(page)
+            ctx.checkpoint(page + 1)
+        return "copied"
+
+    device.plug_in()
+    device.clock.advance(5)
+    with tasks:
+        handle = copy.defer()
+        eventually(lambda: pages == [0, 1])
+        device.unplug()
+        eventually(lambda: "stopped" in told)
+        record = handle.record
+        assert (record.state, record.attempts, record.checkpoint) == (TaskState.ENQUEUED, 0, 2)
+        assert str(handle.why()) == "waiting: not charging: on battery at 90 %"
+        device.plug_in()
+        device.clock.advance(5)
+        assert handle.wait(PATIENCE_S) == "copied"
+    assert (pages, attempts) == ([0, 1, 2, 3], [1, 1])
+    assert reasons == ["not charging: on battery at 90 %"]
+    assert told == ["submitted", "started", "stopping", "stopped", "started", "succeeded"]
+
+
+def test_a_stop_is_taken_back_when_the_conditions_hold_again(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    told: list[str] = []
+    tasks.on_event(lambda event: told.append(event.kind))
+    asked, go_on = threading.Event(), threading.Event()
+
+    @tasks.task(pass_context=True, constraints=Constraints(network="connected"))
+    def upload(ctx: Context) -> tuple[bool, str | None]:
+        assert ctx.wait_for_stop(PATIENCE_S)
+        asked.set()
+        assert go_on.wait(PATIENCE_S)
+        return ctx.should_stop, ctx.stop_reason
+
+    device.set(percent=None, plugged=True, connected=True)
+    with tasks:
+        handle = upload.defer()
+        eventually(lambda: "started" in told)
+        device.set(connected=False)
+        assert asked.wait(PATIENCE_S)
+        device.set(connected=True)
+        eventually(lambda: "resumed" in told)
+        go_on.set()
+        assert handle.wait(PATIENCE_S) == [False, None]
+    assert told == ["submitted", "started", "stopping", "resumed", "succeeded"]
+
+
+def test_a_run_that_takes_too_long_is_told_so_and_counts_as_failed(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    began = threading.Event()
+
+    @tasks.task(pass_context=True, timeout_s=30, max_attempts=1)
+    def slow(ctx: Context) -> None:
+        began.set()
+        assert ctx.wait_for_stop(PATIENCE_S)
+        ctx.stop_if_asked()
+
+    with tasks:
+        handle = slow.defer()
+        assert began.wait(PATIENCE_S)
+        device.clock.advance(30)
+        eventually(lambda: handle.state.has_ended)
+    assert (handle.state, handle.record.error) == (TaskState.FAILED, "stopped after its 30 s")
+
+
+def test_a_running_task_hears_that_it_is_cancelled(tasks: BackgroundTaskManager) -> None:
+    began = threading.Event()
+
+    @tasks.task(pass_context=True)
+    def endless(ctx: Context) -> None:
+        began.set()
+        assert ctx.wait_for_stop(PATIENCE_S)
+        assert ctx.stop_reason == "cancelled"
+        ctx.stop_if_asked()
+
+    with tasks:
+        handle = endless.defer()
+        assert began.wait(PATIENCE_S)
+        tasks.cancel(handle.id)
+        eventually(lambda: handle.state.has_ended)
+    assert (handle.state, handle.record.error) == (TaskState.CANCELLED, None)
+
+
+def test_a_task_that_is_replaced_while_it_runs_ends_before_the_new_one_begins(
+    make: MakeManager,
+) -> None:
+    tasks = make(max_workers=4)
+    at_once: list[int] = []
+    order: list[str] = []
+    began, go_on = threading.Event(), threading.Event()
+
+    @tasks.task(pass_context=True)
+    def index(ctx: Context, name: str) -> None:
+        at_once.append(1)
+        assert len(at_once) == 1, "only one of a key runs"
+        order.append(name)
+        if name == "old":
+            began.set()
+            assert ctx.wait_for_stop(PATIENCE_S)
+            assert go_on.wait(PATIENCE_S)
+        at_once.pop()
+        ctx.stop_if_asked()
+
+    with tasks:
+        old = index.options(key="index").defer("old")
+        assert began.wait(PATIENCE_S)
+        new = index.options(key="index", on_conflict="replace").defer("new")
+        (reason,) = new.why().reasons
+        assert reason.sentence == f"it takes the place of task {old.id}, which has not stopped yet"
+        third = index.options(key="index").defer("third")
+        assert third.id == new.id, "the old one is on its way out"
+        go_on.set()
+        new.wait(PATIENCE_S)
+    assert (order, old.state) == (["old", "new"], TaskState.CANCELLED)
+
+
+def test_a_worker_that_stops_gives_back_what_runs(tasks: BackgroundTaskManager) -> None:
+    began = threading.Event()
+
+    @tasks.task(pass_context=True, max_attempts=1)
+    def long(ctx: Context) -> None:
+        ctx.checkpoint({"seen": 7})
+        began.set()
+        assert ctx.wait_for_stop(PATIENCE_S)
+        ctx.stop_if_asked()
+
+    handle = long.defer()
+    with tasks:
+        assert began.wait(PATIENCE_S)
+    record = handle.record
+    assert (record.state, record.attempts, record.checkpoint) == (
+        TaskState.ENQUEUED,
+        0,
+        {"seen": 7},
+    )
+
+
+def test_a_callback_that_raises_harms_nobody(
+    tasks: BackgroundTaskManager, caplog: object
+) -> None:
+    told: list[str] = []
+
+    def broken(event: object) -> None:
+        raise RuntimeError("broken callback")
+
+    tasks.on_event(broken)
+    tasks.on_event(lambda event: told.append(event.kind))
+    handle = tasks.task(lambda: 1, name="one").defer()
+    assert [task.state for task in tasks.process_background_tasks()] == [TaskState.SUCCEEDED]
+    assert (handle.wait(0), told) == (1, ["submitted", "started", "succeeded"])

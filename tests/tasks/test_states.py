@@ -1,0 +1,363 @@
+"""Every state of a task, and every way from one to another."""
+
+from __future__ import annotations
+
+import pytest
+from tasks.conftest import MakeManager
+
+from deferpower import BackgroundTaskManager, Constraints, QueueFull, TaskError, TaskState
+from deferpower.tasks.context import Context, Stopped
+from deferpower.tasks.record import TaskFailed
+from deferpower.testing import FakeDevice, run_until_idle
+
+DAY_S = 86_400.0
+
+
+class Flaky:
+    """A function that fails as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.fails = True
+        self.attempts: list[int] = []
+
+    def __call__(self, ctx: Context) -> str:
+        self.attempts.append(ctx.attempt)
+        if self.fails:
+            raise ValueError("no luck")
+        return "done"
+
+
+@pytest.fixture
+def flaky() -> Flaky:
+    return Flaky()
+
+
+def test_a_task_waits_runs_and_succeeds(tasks: BackgroundTaskManager) -> None:
+    seen: list[TaskState] = []
+    double = tasks.task(lambda n: (seen.append(handle.state), 2 * n)[1], name="double")
+    handle = double.options(metadata={"for": "a test"}).defer(21)
+    assert handle.state is TaskState.ENQUEUED
+    (ran,) = run_until_idle(tasks)
+    assert seen == [TaskState.RUNNING]
+    assert (ran.state, ran.result, ran.attempts, ran.error) == (TaskState.SUCCEEDED, 42, 1, None)
+    assert (ran.args, ran.kwargs, ran.metadata) == ((21,), {}, {"for": "a test"})
+    assert (handle.wait(0), tasks.stats()[TaskState.SUCCEEDED]) == (42, 1)
+
+
+def test_it_fails_again_and_again_and_is_kept_as_a_dead_letter(
+    tasks: BackgroundTaskManager, device: FakeDevice, flaky: Flaky
+) -> None:
+    call = tasks.task(flaky, name="flaky", pass_context=True, max_attempts=3, backoff_s=30)
+    handle = call.defer()
+    for attempt in (1, 2):
+        assert len(run_until_idle(tasks)) == 1
+        record = handle.record
+        assert (record.state, record.attempts) == (TaskState.ENQUEUED, attempt)
+        assert record.error is not None and record.error.endswith("ValueError: no luck")
+        assert 'raise ValueError("no luck")' in record.error, "the traceback is kept"
+        assert 0 <= record.due_s - device.wall_clock() <= 30 * 2 ** (attempt - 1)
+        device.clock.advance(60)
+    run_until_idle(tasks)
+    assert (handle.state, flaky.attempts) == (TaskState.FAILED, [1, 2, 3])
+    assert [failure.attempt for failure in tasks.failures(handle.id)] == [1, 2, 3]
+    with pytest.raises(TaskFailed, match="no luck") as caught:
+        handle.wait(0)
+    assert caught.value.record.state is TaskState.FAILED
+
+    flaky.fails = False
+    tasks.retry(handle.id)
+    assert (handle.state, handle.record.attempts) == (TaskState.ENQUEUED, 0)
+    run_until_idle(tasks)
+    assert (handle.wait(0), flaky.attempts) == ("done", [1, 2, 3, 1])
+
+
+def test_pauses_between_attempts_are_drawn_from_the_whole_of_a_doubling_span(
+    tasks: BackgroundTaskManager, device: FakeDevice, flaky: Flaky
+) -> None:
+    call = tasks.task(
+        flaky, name="flaky", pass_context=True, max_attempts=8, backoff_s=10, backoff_cap_s=60
+    )
+    tasks.submit_many(call, [[] for _ in range(40)])
+    for longest_s in (10, 20, 40, 60, 60):
+        assert len(run_until_idle(tasks)) == 40
+        pauses = [task.due_s - device.wall_clock() for task in tasks.list()]
+        assert 0 <= min(pauses) < longest_s / 4
+        assert longest_s * 3 / 4 < max(pauses) <= longest_s
+        device.clock.advance(60)
+
+
+def test_giving_way_without_being_asked_counts_as_a_failure(tasks: BackgroundTaskManager) -> None:
+    @tasks.task
+    def quits() -> None:
+        raise Stopped("I had enough")
+
+    handle = quits.defer()
+    assert len(run_until_idle(tasks)) == 1
+    assert (handle.state, handle.record.attempts) == (TaskState.ENQUEUED, 1)
+
+
+def test_a_task_that_exits_fails_and_the_worker_lives(tasks: BackgroundTaskManager) -> None:
+    leave = tasks.task(lambda: exit(3), name="leave", max_attempts=1)
+    stay = tasks.task(lambda: "here", name="stay")
+    left, stayed = leave.defer(), stay.defer()
+    run_until_idle(tasks)
+    assert (left.state, left.record.error) == (TaskState.FAILED, "it called sys.exit(3)")
+    assert stayed.wait(0) == "here"
+
+
+def test_what_waits_can_be_cancelled_and_waits_again_after_retry(
+    tasks: BackgroundTaskManager,
+) -> None:
+    ran: list[str] = []
+    note = tasks.task(ran.append, name="note")
+    handle = note.defer("a")
+    assert tasks.cancel(handle.id) is TaskState.ENQUEUED
+    assert (run_until_idle(tasks), handle.state) == ([], TaskState.CANCELLED)
+    assert tasks.cancel(handle.id) is TaskState.CANCELLED
+    tasks.retry(handle.id)
+    run_until_idle(tasks)
+    assert (ran, handle.state) == (["a"], TaskState.SUCCEEDED)
+    assert tasks.cancel(handle.id) is TaskState.SUCCEEDED
+    with pytest.raises(TaskError, match="it succeeded; only one that failed"):
+        tasks.retry(handle.id)
+    for ask in (tasks.get, tasks.why, tasks.cancel, tasks.retry, tasks.wait):
+        with pytest.raises(TaskError, match="task 99: there is no such task"):
+            ask(99)
+
+
+def test_a_running_task_that_is_cancelled_does_not_run_again(tasks: BackgroundTaskManager) -> None:
+    @tasks.task
+    def fails() -> None:
+        assert tasks.cancel(handle.id) is TaskState.RUNNING
+        raise ValueError("in the midst of it")
+
+    handle = fails.defer()
+    run_until_idle(tasks)
+    record = handle.record
+    assert (record.state, record.attempts) == (TaskState.CANCELLED, 1)
+    tasks.retry(handle.id)
+    assert handle.state is TaskState.ENQUEUED
+    with pytest.raises(TaskError, match="has not ended"):
+        tasks.retry(handle.id)
+
+
+def test_one_that_succeeded_before_it_saw_that_it_was_cancelled_has_succeeded(
+    tasks: BackgroundTaskManager,
+) -> None:
+    handle = tasks.task(lambda: str(tasks.cancel(handle.id)), name="quick").defer()
+    run_until_idle(tasks)
+    assert handle.wait(0) == "running"
+
+
+def test_a_deadline_runs_a_task_whatever_holds_or_lets_it_expire(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    asks = Constraints(charging=True)
+    tasks.task(lambda: "ran", name="run", constraints=asks, deadline_s=100)
+    tasks.task(lambda: 0, name="expire", constraints=asks, deadline_s=100, on_deadline="expire")
+    run, expire = tasks.submit("run"), tasks.submit("expire")
+    device.clock.advance(99.5)
+    assert run_until_idle(tasks) == []
+    device.clock.advance(0.5)
+    assert [task.id for task in run_until_idle(tasks)] == [run.id]
+    record = expire.record
+    assert (record.state, record.error) == (
+        TaskState.EXPIRED,
+        "its deadline came before it could run",
+    )
+    tasks.retry(expire.id)
+    assert expire.record.deadline_s == device.wall_clock() + 100, "its life begins anew"
+
+
+def test_it_expires_while_it_is_blocked_and_between_attempts_too(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    def fail() -> None:
+        raise ValueError("not now")
+
+    tasks.task(lambda: 0, name="first", constraints=Constraints(charging=True))
+    tasks.task(lambda: 0, name="second", deadline_s=100, on_deadline="expire")
+    tasks.task(fail, name="fail", deadline_s=100, on_deadline="expire", backoff_s=1e6)
+    tasks.task(lambda: 0, name="third")
+    first = tasks.submit("first")
+    second = tasks.submit("second", after=first)
+    third = tasks.submit("third", after=second)
+    failing = tasks.submit("fail", metadata={}, backoff_s=1e9, backoff_cap_s=1e9)
+    run_until_idle(tasks)
+    assert failing.state is TaskState.ENQUEUED
+    device.clock.advance(100)
+    run_until_idle(tasks)
+    assert (second.state, failing.state) == (TaskState.EXPIRED, TaskState.EXPIRED)
+    assert "not now" in str(failing.record.error), "what went wrong before is kept"
+    assert third.record.error == f"task {second.id}, which it waited for, expired"
+    assert first.state is TaskState.ENQUEUED
+
+
+def test_a_deadline_of_kind_run_leaves_pauses_and_chains_alone(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    tasks.task(lambda: 0, name="first", constraints=Constraints(charging=True))
+    tasks.task(lambda: "at last", name="second", constraints=Constraints(idle=True), deadline_s=10)
+    first = tasks.submit("first")
+    second = tasks.submit("second", after=first)
+    device.clock.advance(20)
+    assert (run_until_idle(tasks), second.state) == ([], TaskState.BLOCKED)
+    device.plug_in()
+    device.clock.advance(5)
+    run_until_idle(tasks)
+    assert second.wait(0) == "at last"
+
+
+def test_a_deadline_before_its_due_moment_is_refused(tasks: BackgroundTaskManager) -> None:
+    late = tasks.task(lambda: 0, name="late", deadline_s=60)
+    with pytest.raises(TaskError, match="its deadline is 60 s from now, before it is due in 90 s"):
+        late.options(delay_s=90).defer()
+    late.options(delay_s=60).defer()
+    assert len(tasks.list()) == 1
+
+
+def test_a_preference_is_given_up_at_its_moment_and_not_before(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    wishes = {
+        "idle": (Constraints(idle=True), 50),
+        "battery": (Constraints(battery_above=95), 60),
+        "network": (Constraints(network="unmetered"), 70),
+        "charging": (Constraints(charging=True), 80),
+        "window": (Constraints(window="02:00-03:00"), 95),
+    }
+    for name, (prefer, _) in wishes.items():
+        tasks.task(lambda: 0, name=name, prefer=prefer, deadline_s=10_000)
+        tasks.submit(name)
+    for name, (_, percent) in wishes.items():
+        start_s = tasks.list(limit=1)[0].created_s
+        device.clock.set_wall(start_s + percent * 100 - 0.5)
+        assert run_until_idle(tasks) == [], f"{name} is still preferred"
+        device.clock.set_wall(start_s + percent * 100)
+        assert [task.name for task in run_until_idle(tasks)] == [name]
+
+
+def test_a_task_is_not_begun_before_its_time(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    note = tasks.task(lambda: 0, name="note")
+    later = note.options(delay_s=60).defer()
+    at = note.options(not_before_s=device.wall_clock() + 120).defer()
+    past = note.options(not_before_s=1.0).defer()
+    assert [task.id for task in run_until_idle(tasks)] == [past.id]
+    device.clock.advance(59.5)
+    assert run_until_idle(tasks) == []
+    device.clock.advance(0.5)
+    assert [task.id for task in run_until_idle(tasks)] == [later.id]
+    device.clock.advance(60)
+    assert [task.id for task in run_until_idle(tasks)] == [at.id]
+
+
+def test_critical_tasks_go_first_then_by_priority_then_by_age(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    ran: list[str] = []
+    note = tasks.task(ran.append, name="note")
+    for name, options in {
+        "low": {"priority": "low"},
+        "first": {},
+        "second": {},
+        "high": {"priority": "high"},
+        "critical": {"task_class": "critical", "priority": "low"},
+    }.items():
+        tasks.submit(note, [name], **options)
+        device.clock.advance(1)
+    run_until_idle(tasks)
+    assert ran == ["critical", "high", "first", "second", "low"]
+
+
+def test_a_full_queue_refuses_all_or_nothing_and_says_how_full(make: MakeManager) -> None:
+    tasks = make(max_queued=3)
+    note = tasks.task(lambda *_: 0, name="note")
+    tasks.submit_many(note, [[1], [2]])
+    with pytest.raises(QueueFull, match="2 tasks wait or run and 3 is the most; no room for 2 more"):
+        tasks.submit_many(note, [[3], [4]])
+    assert len(tasks.list()) == 2
+    note.defer(3)
+    with pytest.raises(QueueFull, match="no room for 1 more"):
+        note.defer(4)
+    run_until_idle(tasks)
+    note.defer(4)
+
+
+def test_ended_tasks_are_kept_for_a_while_and_numbers_are_never_used_again(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    note = tasks.task(lambda: 0, name="note")
+    old = tasks.submit_many(note, [[], []])
+    waiting = note.options(delay_s=3 * DAY_S).defer()
+    run_until_idle(tasks)
+    device.clock.advance(DAY_S)
+    assert tasks.prune() == 0
+    device.clock.advance(1)
+    assert tasks.prune() == 2
+    assert [task.id for task in tasks.list()] == [waiting.id]
+    tasks.cancel(waiting.id)
+    assert tasks.prune(older_than_s=0) == 0, "it has only just ended"
+    device.clock.advance(1)
+    tasks.prune(older_than_s=0)
+    assert note.defer().id > waiting.id > old[1].id
+
+
+def test_what_a_waiting_task_comes_after_is_not_pruned(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    one = tasks.task(lambda: 1, name="one")
+    add = tasks.task(lambda ctx: sum(ctx.results) + 1, name="add", pass_context=True)
+    first = one.defer()
+    run_until_idle(tasks)
+    second = add.options(after=first, delay_s=10 * DAY_S).defer()
+    device.clock.advance(10 * DAY_S)
+    assert tasks.prune() == 0
+    run_until_idle(tasks)
+    assert second.wait(0) == 2
+    device.clock.advance(2 * DAY_S)
+    one.defer()
+    assert tasks.prune() == 2
+
+
+def test_keys_of_attempts_are_the_same_and_those_of_files_differ(
+    make: MakeManager, device: FakeDevice
+) -> None:
+    keys: list[str] = []
+
+    def fail_once(ctx: Context) -> None:
+        keys.append(ctx.idempotency_key)
+        if len(keys) == 1:
+            raise ValueError
+
+    tasks, other = make(), make(path=None)
+    for manager in (tasks, other):
+        manager.task(fail_once, name="f", pass_context=True)
+    handle = tasks.submit("f")
+    run_until_idle(tasks)
+    device.clock.advance(60)
+    run_until_idle(tasks)
+    assert keys == [handle.record.idempotency_key] * 2
+    assert other.submit("f").record.idempotency_key not in keys
+
+
+def test_listing_goes_by_state_and_in_pages(tasks: BackgroundTaskManager) -> None:
+    note = tasks.task(lambda: 0, name="note")
+    ids = [handle.id for handle in tasks.submit_many(note, [[]] * 5)]
+    tasks.cancel(ids[2])
+    page = tasks.list(limit=2)
+    assert [task.id for task in page] == [ids[4], ids[3]]
+    assert [task.id for task in tasks.list(before=page[-1].id, limit=2)] == [ids[2], ids[1]]
+    assert [task.id for task in tasks.list(["cancelled"])] == [ids[2]]
+    assert tasks.stats()[TaskState.ENQUEUED] == 4
+    with pytest.raises(ValueError, match="'lost' is unknown; known are blocked, enqueued"):
+        tasks.list(["lost"])
+
+
+def test_a_result_that_cannot_be_kept_does_not_undo_the_work(tasks: BackgroundTaskManager) -> None:
+    handle = tasks.task(lambda: {1, 2}, name="set").defer()
+    run_until_idle(tasks)
+    record = handle.record
+    assert (record.state, record.result) == (TaskState.SUCCEEDED, None)
+    assert "so it was not kept" in str(record.error)
