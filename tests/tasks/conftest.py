@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from deferpower import BackgroundTaskManager
@@ -38,3 +39,21 @@ def make(device: FakeDevice, tmp_path: Path) -> Iterator[MakeManager]:
 @pytest.fixture
 def tasks(make: MakeManager) -> BackgroundTaskManager:
     return make()
+
+
+def crash(manager: BackgroundTaskManager, most: int = 1) -> int:
+    """Have the worker of a manager claim tasks and die; how many it held.
+
+    What is left in the file is what a process leaves that was killed: its claims, and a worker of
+    a process that is gone.
+    """
+    worker, _ = manager._crew()
+    worker.adopt_orphans()
+    claimed = worker.turn(most)
+
+    def die(cursor: apsw.Cursor) -> None:
+        cursor.execute("UPDATE workers SET started = 'long ago' WHERE id = ?", (worker.id,))
+
+    manager._queue.database.write(die)
+    manager._handlers.clear()
+    return claimed

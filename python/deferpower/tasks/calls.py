@@ -124,7 +124,9 @@ class Calls:
         if known is None:
             if function == COMMAND:
                 raise TaskError("submit: 'command' is no function; commands go to submit_command")
-            return self.spec(str(function)), None
+            if not isinstance(function, str):
+                raise TaskError(f"submit: {function!r} is neither a task function nor its name")
+            return self.spec(function), None
         return known.once, known.deadline_s
 
     def _changed(self, spec: Spec, changes: Mapping[str, Any]) -> Spec:

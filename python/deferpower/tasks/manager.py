@@ -134,7 +134,8 @@ class BackgroundTaskManager(Asking):
             if not callable(wrapped):
                 raise TaskError(f"task: {wrapped!r} cannot be called")
             given: dict[str, Any] = {**options}
-            name = given.pop("name", None) or wrapped.__name__
+            name = given.pop("name", None)
+            name = wrapped.__name__ if name is None else name
             deadline_s = moment("deadline_s", given.pop("deadline_s", None))
             pass_context = given.pop("pass_context", False)
             given.setdefault("description", (wrapped.__doc__ or "").strip().partition("\n")[0])

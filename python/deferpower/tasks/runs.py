@@ -151,6 +151,8 @@ class Run:
             text = str(error)
         else:
             text = "".join(traceback.format_exception(error)).strip()
+        # What is no character cannot be kept, and must not keep all else from being kept.
+        text = text[-_MOST_ERROR_TEXT:].encode(errors="backslashreplace").decode()
         return self.failed(text[-_MOST_ERROR_TEXT:], now_s)
 
     def stopped(self, now_s: float) -> Ended:

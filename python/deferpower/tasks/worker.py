@@ -11,7 +11,7 @@ import functools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferpower.store import chains, turns, workers
@@ -87,7 +87,7 @@ class Worker:
         self._lock = threading.RLock()
         self._ready: deque[Run] = deque()
         self._running: dict[int, Run] = {}
-        self._ended: list[tuple[Run, Ended]] = []
+        self._ended: deque[tuple[Run, Ended]] = deque()
         self._share = 1
         self._suspect: int | None = None
         self._closing = False
@@ -149,7 +149,6 @@ class Worker:
             if now_s < self._last_turn_s - turns.CLOCK_STEP_S:
                 self._queue.database.write(lambda cursor: turns.take_back_future(cursor, now_s))
             self._last_turn_s = now_s
-            ended, self._ended = self._ended, []
             woken, lanes, self.next_wake_s = self._queue.database.read(
                 lambda cursor: (
                     turns.woken(cursor, now_s, _MOST_WOKEN),
@@ -159,9 +158,9 @@ class Worker:
             )
             moves, lapses = self._moves(woken, now_s)
             self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
-            at_work = len(self._running) - len(ended) - self.paused
+            ended = self._take_ended()
             # What stops since the worker shuts down must not be claimed anew.
-            groups = [] if self._closing else self._groups(self.waiting, most, at_work)
+            groups = [] if self._closing else self._groups(self.waiting, most)
             if not (ended or woken or groups):
                 return 0
 
@@ -177,17 +176,24 @@ class Worker:
             try:
                 turn = self._queue.database.write(work)
             except BaseException:
-                self._ended = ended + self._ended
+                self._ended.extendleft(reversed(ended))
+                self._running.update((run.id, run) for run, _ in ended)
                 raise
             self.next_wake_s = turn.next_wake_s
-            runs = {run.id: run for run, _ in ended}
-            for task_id in runs:
-                self._running.pop(task_id, None)
-                if self._suspect == task_id:
-                    self._suspect = None
             self._take_up(turn.claimed, now_s)
-            self._report(runs, turn)
+            self._report({run.id: run for run, _ in ended}, turn)
             return len(turn.claimed)
+
+    def _take_ended(self) -> list[tuple[Run, Ended]]:
+        """What has ended and is to be written; its places are free."""
+        ended = []
+        while self._ended:  # threads go on adding to it
+            ended.append(self._ended.popleft())
+        for run, _ in ended:
+            self._running.pop(run.id, None)
+            if self._suspect == run.id:
+                self._suspect = None
+        return ended
 
     def _moves(self, woken: Sequence[Woken], now_s: float) -> tuple[list[Move], list[Lapse]]:
         """Where tasks go whose moment has come, and which have missed their deadline."""
@@ -206,11 +212,13 @@ class Worker:
                 moves.append(Move(lane, relaxes_s, row.id, row.wake_s))
         return moves, lapses
 
-    def _groups(
-        self, lanes: Iterable[int], most: int | None, running: int
-    ) -> list[tuple[list[int], int]]:
+    def _groups(self, lanes: Sequence[int], most: int | None) -> list[tuple[list[int], int]]:
         """Lanes whose tasks may start, with how many of each group at once."""
         outcomes = self._queue.lanes.outcomes(lanes, running=False)
+        running = len(self._running) - self.paused
+        for lane_id in lanes:
+            if lane_id not in outcomes:
+                self._pass_over(lane_id)
         free = max(0, self._slots() - running)
         room = max(0, self._share - running) if most is None else most
         together: list[int] = []
@@ -238,17 +246,24 @@ class Worker:
         ]
 
     def _knows(self, lane_id: int, lane: Lane) -> bool:
-        """Whether this program has the function of a lane; says so once if not."""
+        """Whether this program has the function of a lane."""
         if lane.name == COMMAND or self._registry.get(lane.name) is not None:
             return True
-        if lane_id not in self._passed_over:
-            self._passed_over.add(lane_id)
-            _log.warning(
-                "tasks wait for a function named %r, which this program has not registered; "
-                "they run once there is one",
-                lane.name,
-            )
+        self._pass_over(lane_id)
         return False
+
+    def _pass_over(self, lane_id: int) -> None:
+        """Say once that this program cannot run the tasks of a lane."""
+        if lane_id in self._passed_over:
+            return
+        self._passed_over.add(lane_id)
+        lane = self._queue.lanes[lane_id]
+        if lane.set_id is None:
+            asked = (*lane.task.constraints.custom, *lane.task.prefer.custom)
+            what = f"ask for {', '.join(map(repr, asked))}, of which one is no condition"
+        else:
+            what = f"wait for a function named {lane.name!r}, which is not registered"
+        _log.warning("tasks %s in this program; they run once it is there", what)
 
     def charging_room(self) -> int:
         """How many more charging-only tasks may start now."""
