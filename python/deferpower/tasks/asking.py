@@ -113,6 +113,7 @@ class Asking:
             self._queue,
             self._scheduler,
             self.device.read(),
+            self.device.wall_clock(),
             knows_function=self._knows(record.name),
             crew=self._worker if self._is_started else None,
         )
@@ -206,6 +207,7 @@ class Asking:
             self._queue,
             self._scheduler,
             self.device.read(),
+            self.device.wall_clock(),
             knows_function=lambda name: for_others or self._knows(name),
             worker=None if worker is None else worker.id,
             workers=self.worker_pids(),

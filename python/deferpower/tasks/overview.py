@@ -85,6 +85,7 @@ def overview(
     queue: Queue,
     scheduler: IntelligentScheduler,
     reading: Reading,
+    now_s: float,
     *,
     knows_function: Callable[[str], bool],
     worker: int | None,
@@ -95,12 +96,12 @@ def overview(
     Args:
         queue: what to look at.
         scheduler: judges what waits for the machine.
-        reading: the machine.
+        reading: the machine, a moment ago.
+        now_s: the time on the wall clock.
         knows_function: whether a function of this name can be run.
         worker: the id of this manager's worker, if it has one.
         workers: process ids of those that run tasks.
     """
-    now_s = reading.wall_s
     facts = queue.database.read(lambda cursor: _facts(cursor, now_s, worker))
     groups = _Groups(scheduler, reading, knows_function)
     for lane in facts.lanes:

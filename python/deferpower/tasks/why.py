@@ -66,6 +66,7 @@ def explain(
     queue: Queue,
     scheduler: IntelligentScheduler,
     reading: Reading,
+    now_s: float,
     *,
     knows_function: bool,
     crew: Crew | None,
@@ -76,7 +77,8 @@ def explain(
         record: the task.
         queue: where it is.
         scheduler: what decides about it.
-        reading: the machine.
+        reading: the machine, a moment ago.
+        now_s: the time on the wall clock; a reading may be older than the task.
         knows_function: whether this program can call its function.
         crew: who runs tasks in this program; ``None`` if nobody does.
     """
@@ -84,7 +86,7 @@ def explain(
         return _blocked(record, queue)
     if record.state is not TaskState.ENQUEUED:
         return _settled(record)
-    reasons, unblocks, next_s = _waits_for(record, scheduler, reading)
+    reasons, unblocks, next_s = _waits_for(record, scheduler, reading, now_s)
     if not knows_function:
         reasons = (*reasons, _unknown_function(record.name))
         unblocks = unblocks if len(reasons) > 1 else f"a function named {record.name!r} here"
@@ -95,10 +97,9 @@ def explain(
 
 
 def _waits_for(
-    record: TaskRecord, scheduler: IntelligentScheduler, reading: Reading
+    record: TaskRecord, scheduler: IntelligentScheduler, reading: Reading, now_s: float
 ) -> tuple[tuple[Reason, ...], str | None, float | None]:
     """What time or the machine keeps it for; what would end that; when to ask again."""
-    now_s = reading.wall_s
     if record.due_s > now_s:
         reason = _not_due(record, now_s)
         return (reason,), f"time alone: {reason.seen}", record.due_s
