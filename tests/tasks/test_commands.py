@@ -302,7 +302,7 @@ def test_what_does_not_heed_sigterm_is_killed(
 
 
 def test_out_of_time_it_is_ended_and_that_is_a_failure(
-    worker: BackgroundTaskManager, device: FakeDevice
+    worker: BackgroundTaskManager, device: FakeDevice, events: list[Event]
 ) -> None:
     handle = sh(worker, TRAP, timeout_s=6000, constraints=CHARGING)
     group = begun(worker, handle)
@@ -312,7 +312,7 @@ def test_out_of_time_it_is_ended_and_that_is_a_failure(
     device.clock.advance(36_000)  # frozen, it uses up no time
     plug_in(device, group)
     assert sh(worker, "true").wait(30) == {"exit_status": 0}  # it has been looked after by then
-    assert handle.state is TaskState.RUNNING
+    assert kinds(events).count("stopping") == 1
     wait_until(lambda: handle.record.note is None, "the note taken back")
     device.clock.advance(6001)
     wait_until(has_ended(handle), "the end")
