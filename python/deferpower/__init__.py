@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from deferpower.resources import ResourceConstrainedProcessor as ResourceConstrainedProcessor
     from deferpower.resources import Resources as Resources
     from deferpower.scheduler import IntelligentScheduler as IntelligentScheduler
+    from deferpower.sync.manager import BackgroundSyncManager as BackgroundSyncManager
+    from deferpower.sync.records import SyncRecord as SyncRecord
+    from deferpower.sync.records import SyncResult as SyncResult
+    from deferpower.sync.records import SyncStats as SyncStats
     from deferpower.task import Decision as Decision
     from deferpower.task import Reason as Reason
     from deferpower.task import Task as Task
@@ -76,6 +80,10 @@ _HOMES = {
     "ResourceConstrainedProcessor": "resources",
     "Resources": "resources",
     "IntelligentScheduler": "scheduler",
+    "BackgroundSyncManager": "sync.manager",
+    "SyncRecord": "sync.records",
+    "SyncResult": "sync.records",
+    "SyncStats": "sync.records",
     "Decision": "task",
     "Reason": "task",
     "Task": "task",

@@ -23,7 +23,7 @@ from deferpower.errors import ConfigError
 from deferpower.processing import BATTERY_THRESHOLDS, BatteryAwareProcessor
 from deferpower.resources import ResourceConstrainedProcessor
 from deferpower.scheduler import IntelligentScheduler
-from deferpower.thresholds import Thresholds, is_number
+from deferpower.thresholds import SyncLines, Thresholds, is_number
 from deferpower.types import IdleRules
 
 FILE_NAME = "deferpower.toml"
@@ -50,6 +50,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "processing": {
             name: value for name, value in BATTERY_THRESHOLDS.items() if name != _SHARED
         },
+        "sync": SyncLines()._asdict(),
         "classifier": {
             "critical_keywords": list(CRITICAL_KEYWORDS),
             "charging_keywords": list(CHARGING_KEYWORDS),
@@ -71,6 +72,7 @@ class Policy:
     Attributes:
         path: the file that it was read from; ``None`` for the defaults alone.
         thresholds: where deciding draws its lines, and what counts as idle.
+        sync_lines: from which level on items of each priority are sent.
     """
 
     def __init__(self, text: str = "", path: Path | None = None) -> None:
@@ -97,6 +99,8 @@ class Policy:
         with self._naming("scheduling", "resources"):
             lines = {name: tables["resources"][name] for name in _RESOURCE_NAMES}
             self.thresholds = Thresholds(**tables["scheduling"], **lines, idle=idle)
+        with self._naming("sync"):
+            self.sync_lines = _sync_lines(tables["sync"])
         # Made once now, so that a bad value shows when the file is read.
         with self._naming("classifier"):
             classifier = self.classifier()
@@ -214,6 +218,17 @@ def _idle_rules(values: Mapping[str, Any]) -> IdleRules:
         if not is_number(value) or not 0 <= value <= highest:
             raise ConfigError(f"{key}: {value!r} is no number from 0 to {highest:g}")
     return IdleRules(**values)
+
+
+def _sync_lines(values: Mapping[str, Any]) -> SyncLines:
+    for key, value in values.items():
+        if not is_number(value) or not 0 <= value <= 100:
+            raise ConfigError(f"{key}: {value!r} is no percentage from 0 to 100")
+    if values["low_from"] < values["normal_from"]:
+        raise ConfigError(
+            f"low_from: {values['low_from']!r} is below normal_from, {values['normal_from']!r}"
+        )
+    return SyncLines(**values)
 
 
 def _standard_places() -> tuple[Path, ...]:

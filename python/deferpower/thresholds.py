@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from deferpower._contract import RelaxationRow, ThresholdsRow
 from deferpower.errors import ConfigError
@@ -38,6 +39,18 @@ _RANGES = {
 }
 
 _IDLE_RULES = IdleRules()
+
+
+class SyncLines(NamedTuple):
+    """From which level on, 0-100 %, items are sent on battery.
+
+    Attributes:
+        normal_from: below it, those of high priority alone.
+        low_from: below it, those of high and normal priority.
+    """
+
+    normal_from: float = 30.0
+    low_from: float = 50.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

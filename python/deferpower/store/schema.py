@@ -91,5 +91,48 @@ CREATE TABLE logs (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_TASKS,)
+_SYNC = """
+-- Where items go, by the name that the program gave the queue, and how that place fares.
+CREATE TABLE sync_queues (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    target TEXT NOT NULL,
+    items INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    paused_until_s REAL NOT NULL DEFAULT 0,
+    error TEXT,
+    delivered_s REAL
+);
+
+-- Numbers are never used again. Content that is NULL lies in a file named after the token.
+CREATE TABLE sync_items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    alone INTEGER NOT NULL DEFAULT 0,
+    key TEXT,
+    token BLOB NOT NULL,
+    content_type TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    queued_s REAL NOT NULL,
+    due_s REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    worker INTEGER,
+    error TEXT,
+    content
+);
+
+-- Sent in batches; and those with which something went wrong, one by one.
+CREATE INDEX sync_items_fresh ON sync_items (queue, priority, id) WHERE state = 0 AND alone = 0;
+CREATE INDEX sync_items_alone ON sync_items (queue, due_s) WHERE state = 0 AND alone = 1;
+CREATE INDEX sync_items_worker ON sync_items (worker) WHERE worker IS NOT NULL;
+CREATE INDEX sync_items_dead ON sync_items (queue, id) WHERE state = 2;
+CREATE INDEX sync_items_key ON sync_items (queue, key) WHERE key IS NOT NULL;
+CREATE INDEX sync_items_file ON sync_items (token) WHERE content IS NULL;
+"""
+
+MIGRATIONS = (_TASKS + _SYNC,)
 """``MIGRATIONS[n]`` leads from version n to version n + 1."""

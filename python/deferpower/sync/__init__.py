@@ -1,4 +1,4 @@
-"""What waits to be sent, and where it goes: the targets of sync.
+"""What waits to be sent, and where it goes: the manager of sync and its targets.
 
     from deferpower.sync import HttpTarget
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from deferpower.sync.delivery import deliver as deliver
     from deferpower.sync.delivery import deliver_async as deliver_async
     from deferpower.sync.http import HttpTarget as HttpTarget
+    from deferpower.sync.manager import BackgroundSyncManager as BackgroundSyncManager
     from deferpower.sync.objects import ObjectTarget as ObjectTarget
+    from deferpower.sync.records import SyncRecord as SyncRecord
+    from deferpower.sync.records import SyncResult as SyncResult
+    from deferpower.sync.records import SyncStats as SyncStats
     from deferpower.sync.target import BatchRefused as BatchRefused
     from deferpower.sync.target import ItemRefused as ItemRefused
     from deferpower.sync.target import Limits as Limits
@@ -34,7 +38,11 @@ _HOMES = {
     "deliver": "delivery",
     "deliver_async": "delivery",
     "HttpTarget": "http",
+    "BackgroundSyncManager": "manager",
     "ObjectTarget": "objects",
+    "SyncRecord": "records",
+    "SyncResult": "records",
+    "SyncStats": "records",
     "BatchRefused": "target",
     "ItemRefused": "target",
     "Limits": "target",

@@ -74,6 +74,7 @@ class ObjectTarget:
         self._directory = Path(url2pathname(parts.path)) if parts.scheme == "file" else None
         self.store = _opened(url, self._directory, options, timeout_s, self._redacted)
         self._keeps_types = parts.scheme != "file"
+        self.needs_network = parts.scheme not in ("file", "memory")
         self._own_loop = OwnLoop()
 
     def __repr__(self) -> str:

@@ -157,7 +157,10 @@ def checked_timeout_s(timeout_s: float) -> float:
 
 @runtime_checkable
 class Target(Protocol):
-    """Where items go. Both forms of sending do the same; a program uses the one that fits it."""
+    """Where items go. Both forms of sending do the same; a program uses the one that fits it.
+
+    One that has an attribute ``needs_network`` that is false is sent to while offline, too.
+    """
 
     @property
     def name(self) -> str:

@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deferpower.store import chains, turns, workers
+from deferpower.store import chains, owner, turns, workers
 from deferpower.store.records import ENDED, State
 from deferpower.store.turns import Claimed, Ended, Lapse, Move, Woken
 from deferpower.task import TaskClass, Verdict
-from deferpower.tasks import owner
 from deferpower.tasks.context import Context
 from deferpower.tasks.payload import to_json
 from deferpower.tasks.runs import Run, next_due_s

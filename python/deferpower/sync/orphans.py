@@ -1,0 +1,76 @@
+"""Items whose sender is gone: taken back, since nobody else will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from deferpower.store import owner, workers
+from deferpower.store import sync_items as rows
+from deferpower.store import sync_queues as queues
+from deferpower.store.sync_items import Fate, Gone, ItemState
+
+if TYPE_CHECKING:
+    import apsw
+
+    from deferpower.store.database import Database
+    from deferpower.sync.queue import SyncQueue
+
+Mark: TypeAlias = tuple[str | int, int]
+"""A store and a worker of it."""
+
+# Rounds of this process that hold items. Whoever else holds some here could not give them back,
+# as when the disk was full.
+_under_way: set[Mark] = set()
+
+
+def mark(database: Database, worker: int) -> Mark:
+    """Note that a round of this process goes on; before others can see its worker."""
+    made = database.path or id(database), worker
+    _under_way.add(made)
+    return made
+
+
+def unmark(marks: Iterable[Mark]) -> None:
+    """Note that a round is over."""
+    _under_way.difference_update(marks)
+
+
+def adopt(queue: SyncQueue, max_failures: int, now_s: float) -> None:
+    """Have items wait again that dead processes were sending: they may have arrived, or not."""
+    database = queue.database
+    for worker in database.read(rows.senders):
+        gone = _adopt(database, worker, max_failures, now_s)
+        queue.remove_files(gone)
+
+
+def _adopt(database: Database, worker: int, max_failures: int, now_s: float) -> list[Gone]:
+    process = database.read(lambda cursor: workers.owner_of(cursor, worker))
+    if process is not None and not _is_over(database, worker, process):
+        return []
+    same_boot = process is not None and owner.is_of_this_boot(process)
+
+    def fate(item: int, alone: int, failures: int) -> Fate:
+        # One that was sent by itself may be what killed the process.
+        failed = failures + (1 if alone and same_boot else 0)
+        state = ItemState.DEAD if failed >= max_failures else ItemState.WAITING
+        return Fate(item, state, now_s, failed, "its process died while it was being sent")
+
+    def work(cursor: apsw.Cursor) -> list[Gone]:
+        held = rows.held(cursor, worker)
+        replaced = rows.put_back(
+            cursor, worker, [fate(item, alone, failures) for item, _, alone, failures in held]
+        )
+        queue_of = {item: queue for item, queue, _, _ in held}
+        for gone in replaced:
+            queues.give_room(cursor, queue_of[gone.id], 1, gone.size_bytes)
+        workers.forget(cursor, worker)
+        return replaced
+
+    return database.write(work)
+
+
+def _is_over(database: Database, worker: int, process: workers.Owner) -> bool:
+    if process == owner.this_process():
+        return (database.path or id(database), worker) not in _under_way
+    return owner.is_dead(process)

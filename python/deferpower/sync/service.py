@@ -1,0 +1,144 @@
+"""The quiet thread of a sync manager: sends when something may go, and sleeps else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from deferpower.constraints import Constraints
+from deferpower.errors import DeferpowerError
+from deferpower.store import sync_items as rows
+from deferpower.store import sync_queues as queues
+from deferpower.store.sync_items import ItemState
+from deferpower.sync.conditions import NOTHING, Gate
+from deferpower.task import Task, TaskClass
+
+if TYPE_CHECKING:
+    import apsw
+
+    from deferpower._contract import Watch
+    from deferpower.scheduler import IntelligentScheduler
+    from deferpower.sync.queue import SyncQueue
+    from deferpower.thresholds import SyncLines
+
+_log = logging.getLogger("deferpower.sync")
+
+_ASK_NETWORK_S = 10.0
+"""How often to ask about the network, which only Python can ask."""
+_DEAD_CHECK_S = 15.0
+_GATHER_S = 0.05
+"""What is queued within this time of each other goes together."""
+_RETRY_S = 5.0
+
+
+class Service:
+    """Runs rounds on a thread of its own."""
+
+    def __init__(
+        self,
+        send: Callable[[Callable[[], bool]], object],
+        queue: SyncQueue,
+        scheduler: IntelligentScheduler,
+        gate: Callable[[], Gate],
+        lines: SyncLines,
+    ) -> None:
+        """Open the watch; the thread starts with `start`.
+
+        Args:
+            send: sends what may go, until what it is given says that it should stop.
+            queue: whose items.
+            scheduler: what the watch judges the machine by.
+            gate: what may go now.
+            lines: where levels are drawn.
+        """
+        self._send = send
+        self._queue = queue
+        self._scheduler = scheduler
+        self._device = scheduler.device
+        self._gate = gate
+        self._stopping = threading.Event()
+        # Only what wakes: the gate decides. It opens with the charger or, where nobody can tell
+        # whether there is one, with the level.
+        wanted = [Constraints(charging=True)]
+        wanted += [Constraints(battery_above=max(line - 1, 0)) for line in lines]
+        self._power_sets = [
+            scheduler.compile(
+                Task(task_class=TaskClass.NORMAL, constraints=constraints, created_s=0.0)
+            )
+            for constraints in wanted
+        ]
+        self._watch: Watch = scheduler.open_watch()
+        if queue.database.wal_path is not None:
+            self._watch.follow(queue.database.wal_path)
+        self._thread = threading.Thread(target=self._run, name="deferpower-sync", daemon=True)
+        self._pid = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it belongs to this process, not to one that this one was forked from."""
+        return self._pid == os.getpid()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the thread look at the queue again."""
+        self._watch.wake()
+
+    def stop(self) -> None:
+        """Have the thread end after the request under way, and wait until it has."""
+        self._stopping.set()
+        self._watch.wake()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        self._watch.close()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._send(self._stopping.is_set)
+                self._wait()
+            except DeferpowerError as error:
+                # A full disk or a locked file passes; nothing that was committed is lost.
+                _log.error("sync: %s; trying again in %.0f s", error, _RETRY_S)
+                self._stopping.wait(_RETRY_S)
+            except Exception:
+                _log.exception("sync: unexpected error; trying again in %.0f s", _RETRY_S)
+                self._stopping.wait(_RETRY_S)
+
+    def _wait(self) -> None:
+        if self._stopping.is_set():
+            return
+        reading = self._device.read()
+        self._scheduler.observe(reading)
+        waiting, until_s = self._queue.database.read(self._outlook)
+        told = self._scheduler.told(reading)
+        self._device.take(self._watch.wait(waiting, [], told, until_s))
+        self._stopping.wait(_GATHER_S)
+
+    def _outlook(self, cursor: apsw.Cursor) -> tuple[list[int], float | None]:
+        """What of the machine to wait for, and when to look again whatever happens."""
+        lowest_waiting = rows.lowest_waiting(cursor, self._queue.id)
+        if lowest_waiting is None:
+            return [], None
+        now_s = self._device.wall_clock()
+        paused_until_s = queues.get(cursor, self._queue.id).paused_until_s
+        if paused_until_s > now_s:
+            return [], paused_until_s
+        gate = self._gate()
+        moments = []
+        if gate.lowest > NOTHING:
+            due_s = rows.next_due_s(cursor, self._queue.id, gate.lowest)
+            moments += [] if due_s is None else [due_s]
+        kept_back = lowest_waiting > gate.lowest
+        if kept_back and gate.network_keeps:
+            moments.append(now_s + _ASK_NETWORK_S)
+        if rows.count(cursor, self._queue.id, ItemState.SENDING):
+            # By another process, which may die; the one waiting may be of the same key.
+            moments.append(now_s + _DEAD_CHECK_S)
+        watched = self._power_sets if kept_back and gate.power_keeps else []
+        return watched, min(moments, default=None)
