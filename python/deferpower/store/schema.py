@@ -111,7 +111,7 @@ CREATE TABLE sync_items (
     queue INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     state INTEGER NOT NULL,
-    alone INTEGER NOT NULL DEFAULT 0,
+    width INTEGER,
     key TEXT,
     token BLOB NOT NULL,
     content_type TEXT NOT NULL,
@@ -125,9 +125,11 @@ CREATE TABLE sync_items (
     content
 );
 
--- Sent in batches; and those with which something went wrong, one by one.
-CREATE INDEX sync_items_fresh ON sync_items (queue, priority, id) WHERE state = 0 AND alone = 0;
-CREATE INDEX sync_items_alone ON sync_items (queue, due_s) WHERE state = 0 AND alone = 1;
+-- Sent in batches; and those with which something went wrong, in smaller ones and later.
+CREATE INDEX sync_items_fresh ON sync_items (queue, priority, id)
+    WHERE state = 0 AND width IS NULL;
+CREATE INDEX sync_items_suspect ON sync_items (queue, due_s)
+    WHERE state = 0 AND width IS NOT NULL;
 CREATE INDEX sync_items_worker ON sync_items (worker) WHERE worker IS NOT NULL;
 CREATE INDEX sync_items_dead ON sync_items (queue, id) WHERE state = 2;
 CREATE INDEX sync_items_key ON sync_items (queue, key) WHERE key IS NOT NULL;

@@ -3,8 +3,9 @@
 Every function runs inside a transaction that the caller opened (see `database.Database.write`) and
 takes its cursor.
 
-A *fresh* item has not been tried, and goes in a batch. One with which something went wrong goes
-*alone* from then on, so that it can harm no other. Of the items with one key at most one is being
+A *fresh* item goes in a batch as it comes. Where something went wrong, those that were there are
+*suspect*: they go later, at most ``width`` of them together, so that the one to blame is found and
+harms no other. Of the items with one key at most one is being
 sent and one waits; a newer one takes the place of those that wait or are dead.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import apsw
@@ -51,6 +52,7 @@ class Claimed(NamedTuple):
     size_bytes: int
     attempts: int
     failures: int
+    width: int | None
     content: str | bytes | None
 
 
@@ -75,12 +77,14 @@ class Fate(NamedTuple):
     """What becomes of an item that was sent, and is not gone.
 
     Attributes:
+        width: with how many it may go together at most, itself among them.
         failures: how many it has of its own.
     """
 
     id: int
     state: ItemState
     due_s: float
+    width: int
     failures: int
     error: str
 
@@ -110,12 +114,12 @@ _FREE = (
     " WHERE ahead.queue = sync_items.queue AND ahead.key = sync_items.key AND ahead.state = 1))"
 )
 _FRESH = (
-    f"SELECT {_CLAIMED} FROM sync_items WHERE queue = ? AND state = 0 AND alone = 0"
+    f"SELECT {_CLAIMED} FROM sync_items WHERE queue = ? AND state = 0 AND width IS NULL"
     f" AND priority <= ? AND {_FREE} ORDER BY priority, id LIMIT ?"
 )
-_ALONE = (
-    f"SELECT {_CLAIMED} FROM sync_items WHERE queue = ? AND state = 0 AND alone = 1"
-    f" AND due_s <= ? AND priority <= ? AND {_FREE} ORDER BY due_s, id LIMIT 1"
+_SUSPECT = (
+    f"SELECT {_CLAIMED} FROM sync_items WHERE queue = ? AND state = 0 AND width IS NOT NULL"
+    f" AND priority <= ? AND due_s <= ? AND {_FREE} ORDER BY due_s, id LIMIT ?"
 )
 
 
@@ -140,7 +144,7 @@ def of_key(cursor: apsw.Cursor, queue: int, key: str) -> list[ItemRow]:
 def replace(cursor: apsw.Cursor, item_id: int, item: NewItem) -> None:
     """Put a newer item in the place of one that waits: it keeps the number, nothing else."""
     cursor.execute(
-        "UPDATE sync_items SET priority = ?, alone = 0, token = ?, content_type = ?,"
+        "UPDATE sync_items SET priority = ?, width = NULL, token = ?, content_type = ?,"
         " size_bytes = ?, queued_s = ?, due_s = ?, attempts = 0, failures = 0, error = NULL,"
         " content = ? WHERE id = ?",
         (
@@ -167,47 +171,59 @@ def claim(
     now_s: float,
     max_items: int,
     max_bytes: int,
-    alone_first: bool,
+    suspects_first: bool,
 ) -> list[Claimed]:
-    """Take what goes in one request: fresh items up to the limits, or one that goes alone.
+    """Take what goes in one request: fresh items, or suspects that may go together.
 
     Args:
         cursor: of the transaction.
         queue: whose items.
         worker: who takes them.
         lowest_priority: none of lower priority, that is of a higher number.
-        now_s: which moments have come, for those that go alone.
-        max_items: of a batch.
-        max_bytes: of a batch; an item that is larger goes by itself, and so does one in a file.
-        alone_first: look first for one that goes alone, only then for a batch.
+        now_s: which moments have come, for suspects.
+        max_items: at most so many.
+        max_bytes: and so many bytes; an item that is larger goes by itself, and so does one in a
+            file.
+        suspects_first: take fresh ones only where no suspect is due, not the other way round.
 
     Cost: grows with what is taken, not with what waits.
     """
 
-    def alone() -> list[Claimed]:
-        rows = cursor.execute(_ALONE, (queue, now_s, lowest_priority))
-        return [Claimed._make(row) for row in rows]
-
     def fresh() -> list[Claimed]:
-        batch: list[Claimed] = []
-        room_bytes = max_bytes
-        for row in cursor.execute(_FRESH, (queue, lowest_priority, max_items)):
-            item = Claimed._make(row)
-            in_file = item.content is None
-            if batch and (in_file or item.size_bytes > room_bytes):
-                break
-            batch.append(item)
-            room_bytes -= item.size_bytes
-            if in_file:
-                break
-        return batch
+        return _batch(
+            cursor.execute(_FRESH, (queue, lowest_priority, max_items)), max_items, max_bytes
+        )
 
-    claimed = (alone() or fresh()) if alone_first else (fresh() or alone())
+    def suspects() -> list[Claimed]:
+        return _batch(
+            cursor.execute(_SUSPECT, (queue, lowest_priority, now_s, max_items)),
+            max_items,
+            max_bytes,
+        )
+
+    claimed = (suspects() or fresh()) if suspects_first else (fresh() or suspects())
     cursor.executemany(
         "UPDATE sync_items SET state = 1, worker = ?, attempts = attempts + 1 WHERE id = ?",
         [(worker, item.id) for item in claimed],
     )
     return [item._replace(attempts=item.attempts + 1) for item in claimed]
+
+
+def _batch(found: Iterable[Iterable[Any]], max_items: int, max_bytes: int) -> list[Claimed]:
+    """The first ones, as many as may go together."""
+    batch: list[Claimed] = []
+    room, room_bytes = max_items, max_bytes
+    for row in found:
+        item = Claimed._make(row)
+        in_file = item.content is None
+        room = min(room, item.width or room)
+        if batch and (len(batch) >= room or in_file or item.size_bytes > room_bytes):
+            break
+        batch.append(item)
+        room_bytes -= item.size_bytes
+        if in_file:
+            break
+    return batch
 
 
 def delivered(cursor: apsw.Cursor, worker: int, items: Iterable[int]) -> list[Gone]:
@@ -220,16 +236,16 @@ def delivered(cursor: apsw.Cursor, worker: int, items: Iterable[int]) -> list[Go
 
 
 def put_back(cursor: apsw.Cursor, worker: int, fates: Iterable[Fate]) -> list[Gone]:
-    """Have items that this worker held go alone later, or keep them as dead letters.
+    """Have items that this worker held go again later, or keep them as dead letters.
 
     Returns:
         Those that are gone instead: a newer item of their key waits.
     """
     fates = list(fates)
     cursor.executemany(
-        "UPDATE sync_items SET state = ?, alone = 1, due_s = ?, failures = ?, error = ?,"
+        "UPDATE sync_items SET state = ?, due_s = ?, width = ?, failures = ?, error = ?,"
         " worker = NULL WHERE id = ? AND worker = ?",
-        [(f.state, f.due_s, f.failures, f.error, f.id, worker) for f in fates],
+        [(f.state, f.due_s, f.width, f.failures, f.error, f.id, worker) for f in fates],
     )
     return _superseded(cursor, [fate.id for fate in fates])
 
@@ -262,10 +278,10 @@ def senders(cursor: apsw.Cursor) -> list[int]:
     return [row[0] for row in rows]
 
 
-def held(cursor: apsw.Cursor, worker: int) -> list[tuple[int, int, int, int]]:
-    """What a worker is sending: id, queue, whether alone, failures."""
+def held(cursor: apsw.Cursor, worker: int) -> list[tuple[int, int, int]]:
+    """What a worker is sending: id, queue, failures."""
     return cursor.execute(  # type: ignore[return-value]
-        "SELECT id, queue, alone, failures FROM sync_items WHERE worker = ?", (worker,)
+        "SELECT id, queue, failures FROM sync_items WHERE worker = ?", (worker,)
     ).fetchall()
 
 
@@ -275,8 +291,8 @@ def may_claim(
     """Whether `claim` may find something: fresh, due, or due beyond all measure."""
     found = cursor.execute(
         "SELECT EXISTS (SELECT 1 FROM sync_items"
-        " WHERE queue = ?1 AND state = 0 AND alone = 0 AND priority <= ?2)"
-        " OR EXISTS (SELECT 1 FROM sync_items WHERE queue = ?1 AND state = 0 AND alone = 1"
+        " WHERE queue = ?1 AND state = 0 AND width IS NULL AND priority <= ?2)"
+        " OR EXISTS (SELECT 1 FROM sync_items WHERE queue = ?1 AND state = 0 AND width IS NOT NULL"
         " AND (due_s <= ?3 OR due_s > ?4) AND priority <= ?2)",
         (queue, lowest_priority, now_s, latest_s),
     ).get
@@ -284,9 +300,9 @@ def may_claim(
 
 
 def next_due_s(cursor: apsw.Cursor, queue: int, lowest_priority: int) -> float | None:
-    """When the next item that goes alone is due; ``None`` if there is none."""
+    """When the next suspect is due; ``None`` if there is none."""
     due_s: float | None = cursor.execute(
-        "SELECT due_s FROM sync_items WHERE queue = ? AND state = 0 AND alone = 1"
+        "SELECT due_s FROM sync_items WHERE queue = ? AND state = 0 AND width IS NOT NULL"
         " AND priority <= ? ORDER BY due_s LIMIT 1",
         (queue, lowest_priority),
     ).get
@@ -296,10 +312,10 @@ def next_due_s(cursor: apsw.Cursor, queue: int, lowest_priority: int) -> float |
 def waiting(cursor: apsw.Cursor, queue: int) -> dict[int, int]:
     """How many wait, by priority. Cost: an index scan, some 10 ms for a million."""
     counts: dict[int, int] = {}
-    for alone in (0, 1):
+    for kind in ("NULL", "NOT NULL"):
         for priority, number in cursor.execute(
             "SELECT priority, count(*) FROM sync_items"
-            f" WHERE queue = ? AND state = 0 AND alone = {alone} GROUP BY priority",
+            f" WHERE queue = ? AND state = 0 AND width IS {kind} GROUP BY priority",
             (queue,),
         ):
             counts[priority] = counts.get(priority, 0) + number
@@ -309,11 +325,11 @@ def waiting(cursor: apsw.Cursor, queue: int) -> dict[int, int]:
 def lowest_waiting(cursor: apsw.Cursor, queue: int) -> int | None:
     """The lowest priority, as the highest number, that anything waits with."""
     lowest: int | None = cursor.execute(
-        "SELECT max(lowest) FROM ("
-        "SELECT max(priority) AS lowest FROM sync_items WHERE queue = ? AND state = 0 AND alone = 0"
-        " UNION ALL"
-        " SELECT max(priority) FROM sync_items WHERE queue = ? AND state = 0 AND alone = 1)",
-        (queue, queue),
+        "SELECT max(lowest) FROM (SELECT max(priority) AS lowest FROM sync_items"
+        " WHERE queue = ?1 AND state = 0 AND width IS NULL"
+        " UNION ALL SELECT max(priority) FROM sync_items"
+        " WHERE queue = ?1 AND state = 0 AND width IS NOT NULL)",
+        (queue,),
     ).get
     return lowest
 
@@ -361,9 +377,9 @@ def dead_ids(cursor: apsw.Cursor, queue: int, items: Sequence[int] | None) -> li
 
 
 def revive(cursor: apsw.Cursor, items: Iterable[int], now_s: float) -> None:
-    """Have dead items wait again, alone, their failures forgotten."""
+    """Have dead items wait again, each by itself, their failures forgotten."""
     cursor.executemany(
-        "UPDATE sync_items SET state = 0, alone = 1, due_s = ?, attempts = 0, failures = 0"
+        "UPDATE sync_items SET state = 0, width = 1, due_s = ?, attempts = 0, failures = 0"
         " WHERE id = ?",
         [(now_s, item) for item in items],
     )
@@ -373,7 +389,7 @@ def hasten(cursor: apsw.Cursor, queue: int, latest_s: float) -> None:
     """Have whatever is due later than this moment be due then."""
     cursor.execute(
         "UPDATE sync_items SET due_s = ?1"
-        " WHERE queue = ?2 AND state = 0 AND alone = 1 AND due_s > ?1",
+        " WHERE queue = ?2 AND state = 0 AND width IS NOT NULL AND due_s > ?1",
         (latest_s, queue),
     )
 

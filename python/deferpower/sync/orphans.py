@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Mark: TypeAlias = tuple[str | int, int]
 """A store and a worker of it."""
 
+SHRINK = 4
+"""What was there when something went wrong goes again in batches smaller by this factor."""
+_DIED = "its process died while it was being sent"
+
 # Rounds of this process that hold items. Whoever else holds some here could not give them back,
 # as when the disk was full.
 _under_way: set[Mark] = set()
@@ -50,18 +54,18 @@ def _adopt(database: Database, worker: int, max_failures: int, now_s: float) -> 
         return []
     same_boot = process is not None and owner.is_of_this_boot(process)
 
-    def fate(item: int, alone: int, failures: int) -> Fate:
-        # One that was sent by itself may be what killed the process.
-        failed = failures + (1 if alone and same_boot else 0)
-        state = ItemState.DEAD if failed >= max_failures else ItemState.WAITING
-        return Fate(item, state, now_s, failed, "its process died while it was being sent")
-
     def work(cursor: apsw.Cursor) -> list[Gone]:
         held = rows.held(cursor, worker)
-        replaced = rows.put_back(
-            cursor, worker, [fate(item, alone, failures) for item, _, alone, failures in held]
-        )
-        queue_of = {item: queue for item, queue, _, _ in held}
+        # One that was sent by itself may be what killed the process.
+        failure = 1 if len(held) == 1 and same_boot else 0
+        width = max(len(held) // SHRINK, 1)
+        fates = []
+        for item, _, failures in held:
+            dead = failures + failure >= max_failures
+            state = ItemState.DEAD if dead else ItemState.WAITING
+            fates.append(Fate(item, state, now_s, width, failures + failure, _DIED))
+        replaced = rows.put_back(cursor, worker, fates)
+        queue_of = {item: queue for item, queue, _ in held}
         for gone in replaced:
             queues.give_room(cursor, queue_of[gone.id], 1, gone.size_bytes)
         workers.forget(cursor, worker)

@@ -89,7 +89,7 @@ class Round:
         self._pause: _Pause | None = None
         self._failures = 0
         self._in_doubt = ""
-        self._alone_first = False
+        self._suspects_first = False
 
     def results(self) -> Iterator[SyncResult]:
         """Send what may go; what became of each item, once that is durable.
@@ -147,7 +147,7 @@ class Round:
         self._in_doubt = error
 
     def _blame(self, error: str, retry_after_s: float | None) -> None:
-        """The target failed. What it was sent goes alone from now on: it may be the cause."""
+        """The target failed. What it was sent goes in smaller batches: it may be the cause."""
         self._pause = _Pause(error, retry_after_s)
         known = {item.idempotency_key for item, _ in self._answered}
         self._blamed = [row for key, row in self._held.items() if key not in known]
@@ -179,7 +179,7 @@ class Round:
         self._forget(turn.told, turn.gone)
         self._worker, self._failures = turn.worker, turn.failures
         self._held = {row.token.hex(): row for row in turn.claimed}
-        self._alone_first = not self._alone_first
+        self._suspects_first = not self._suspects_first
         return turn.told
 
     def _begin(self, cursor: apsw.Cursor, now_s: float) -> int:
@@ -215,7 +215,7 @@ class Round:
             now_s=now_s,
             max_items=1 if single else limits.max_items,
             max_bytes=limits.max_bytes,
-            alone_first=self._alone_first and not single,
+            suspects_first=self._suspects_first and not single,
         )
         if probes and claimed:
             # Written before it is sent: neither another process nor the next one after a crash
@@ -242,7 +242,7 @@ class Round:
             queues.note_answer(cursor, queue, now_s if arrived else None)
         if self._pause is not None:
             until_s = self._write_pause(cursor, self._pause, now_s)
-            fates += [self._blamed_fate(row, self._pause, now_s, until_s) for row in self._blamed]
+            fates += self._blamed_fates(self._pause, now_s, until_s)
         gone = rows.delivered(cursor, worker, arrived)
         told = {*arrived, *(fate.id for fate in fates)}
         unsent = [row.id for row in self._held.values() if row.id not in told]
@@ -289,20 +289,27 @@ class Round:
     def _fate(self, row: Claimed, outcome: Outcome, now_s: float) -> Fate:
         """What becomes of an item that the target took a look at and did not take."""
         if outcome.status == "refused":
-            return Fate(row.id, ItemState.DEAD, now_s, row.failures + 1, outcome.error)
+            return Fate(row.id, ItemState.DEAD, now_s, 1, row.failures + 1, outcome.error)
         failures = row.failures + 1
         dead = failures >= self._max_failures
         wait_s = self._backoff.wait_s(failures)
         if outcome.retry_after_s is not None:
             wait_s = max(wait_s, outcome.retry_after_s)
         state = ItemState.DEAD if dead else ItemState.WAITING
-        return Fate(row.id, state, now_s + wait_s, failures, outcome.error)
+        return Fate(row.id, state, now_s + wait_s, 1, failures, outcome.error)
 
-    def _blamed_fate(self, row: Claimed, pause: _Pause, now_s: float, until_s: float) -> Fate:
-        """It waits the longer, the more often it was there when the target failed."""
-        if pause.retry_after_s is None:
-            until_s = max(until_s, now_s + self._backoff.wait_s(row.attempts))
-        return Fate(row.id, ItemState.WAITING, until_s, row.failures, pause.error)
+    def _blamed_fates(self, pause: _Pause, now_s: float, until_s: float) -> list[Fate]:
+        """They wait the longer, the more often they were there when the target failed."""
+        blamed = self._blamed
+        if blamed and pause.retry_after_s is None:
+            # One moment for all, so that they go together.
+            attempts = max(row.attempts for row in blamed)
+            until_s = max(until_s, now_s + self._backoff.wait_s(attempts))
+        width = max(len(blamed) // orphans.SHRINK, 1)
+        return [
+            Fate(row.id, ItemState.WAITING, until_s, width, row.failures, pause.error)
+            for row in blamed
+        ]
 
     def _forget(self, told: Sequence[SyncResult], gone: Sequence[Gone]) -> None:
         """What was written is over."""
