@@ -230,7 +230,7 @@ def test_items_go_in_batches_by_count_and_bytes(make: Make) -> None:
     assert target.sizes == [3, 2, 1, 1, 2]
     assert target.contents == [*range(5), "x" * 200, "y" * 60, "z" * 60, b"raw"]
     assert statuses(results) == ["synced"] * 9
-    assert sync.stats().size_bytes == 0
+    assert sync.stats().pending_bytes == 0
 
 
 def test_a_key_replaces_the_older_item(sync: BackgroundSyncManager, target: Receiver) -> None:
@@ -241,7 +241,7 @@ def test_a_key_replaces_the_older_item(sync: BackgroundSyncManager, target: Rece
     assert sync.pending()[0].idempotency_key != token  # a receiver would take it for a duplicate
     sync.process_sync_queue()
     assert target.contents == ["new", "other"]
-    assert (sync.stats().pending, sync.stats().size_bytes) == (0, 0)
+    assert (sync.stats().pending, sync.stats().pending_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize("status", ["delivered", "later", "refused"])
@@ -266,7 +266,7 @@ def test_a_newer_item_waits_behind_one_that_is_being_sent(
     first = "synced" if status == "delivered" else "replaced"
     assert statuses(results) == [first, "synced"]
     assert [[item.data for item in request] for request in target.requests] == [[1], [3]]
-    assert (sync.stats().pending, sync.stats().dead, sync.stats().size_bytes) == (0, 0, 0)
+    assert (sync.stats().pending, sync.stats().dead, sync.stats().pending_bytes) == (0, 0, 0)
 
 
 def test_a_newer_item_takes_the_place_of_a_dead_letter(
@@ -359,7 +359,7 @@ def test_a_refused_item_is_dead_at_once(sync: BackgroundSyncManager, target: Rec
     assert target.contents == [0, 1, 2, 4]
     assert [letter.error for letter in sync.dead_letters()] == ["three is bad"]
     assert sync.discard() == 1
-    assert sync.stats().size_bytes == 0
+    assert sync.stats().pending_bytes == 0
 
 
 def test_a_batch_refused_as_one_is_halved(sync: BackgroundSyncManager, target: Receiver) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "cancel": "take tasks out of the queue, or have running ones stop",
     "retry": "have tasks that did not succeed run again",
     "prune": "forget tasks that have ended",
+    "sync": "send files when battery and network allow, look after what waits",
     "status": "show what the sensors say now",
     "doctor": "show where each sensor is read, and why one is not",
     "decide": "decide about a task for the machine as it is now",

@@ -42,13 +42,14 @@ class Bar:
         if self._is_shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def show(self, part: float) -> None:
-        """Say which part is done, 0-1; drawn ten times a second at most."""
+    def show(self, part: float, figures: str = "") -> None:
+        """Say which part is done, 0-1, and in figures; drawn ten times a second at most."""
         if not self._can_draw or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + _REDRAW_AFTER_S
         self._is_shown = True
-        line = bar_text(self._what, part, shutil.get_terminal_size().columns)
+        what = f"{self._what} {figures}" if figures else self._what
+        line = bar_text(what, part, shutil.get_terminal_size().columns)
         print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 

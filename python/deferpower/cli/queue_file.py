@@ -89,7 +89,7 @@ def open_queue(
 
     path = path_of(options)
     if create:
-        _make_default_directory(path)
+        make_default_directory(path)
     elif not os.path.lexists(path):
         raise TaskError(
             f"queue: no file {str(path)!r} yet; deferpower submit makes one, --queue names another"
@@ -97,7 +97,7 @@ def open_queue(
     return BackgroundTaskManager(path, policy=policy, max_workers=max_workers)
 
 
-def _make_default_directory(path: Path) -> None:
+def make_default_directory(path: Path) -> None:
     """Make the default file's directory, private; a directory that the user names is theirs."""
     if path != default_path():
         return

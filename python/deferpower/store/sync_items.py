@@ -343,6 +343,15 @@ def count(cursor: apsw.Cursor, queue: int, state: ItemState) -> int:
     return number
 
 
+def dead_bytes(cursor: apsw.Cursor, queue: int) -> int:
+    """The length of all dead letters."""
+    size_bytes: int = cursor.execute(
+        "SELECT coalesce(sum(size_bytes), 0) FROM sync_items WHERE queue = ? AND state = 2",
+        (queue,),
+    ).get
+    return size_bytes
+
+
 def find(
     cursor: apsw.Cursor, queue: int, *, dead: bool, priority: int | None, limit: int
 ) -> list[ItemRow]:

@@ -37,16 +37,18 @@ class QueueRow(NamedTuple):
 _ROW = ", ".join(QueueRow._fields)
 
 
-def open_queue(cursor: apsw.Cursor, name: str, target: str) -> QueueRow:
+def open_queue(cursor: apsw.Cursor, name: str, target: str | None) -> QueueRow:
     """The queue of a name, made if it is not there; as it was before its target was noted."""
     cursor.execute(
         "INSERT INTO sync_queues (name, target) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        (name, target),
+        (name, target or ""),
     )
     row = cursor.execute(f"SELECT {_ROW} FROM sync_queues WHERE name = ?", (name,)).fetchone()
-    cursor.execute("UPDATE sync_queues SET target = ? WHERE name = ?", (target, name))
     assert row is not None
-    return QueueRow._make(row)
+    found = QueueRow._make(row)
+    if target not in (None, found.target):
+        cursor.execute("UPDATE sync_queues SET target = ? WHERE id = ?", (target, found.id))
+    return found
 
 
 def get(cursor: apsw.Cursor, queue: int) -> QueueRow:

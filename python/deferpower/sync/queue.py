@@ -40,14 +40,23 @@ class SyncQueue:
         self,
         path: str | os.PathLike[str] | None,
         name: str,
-        target_name: str,
+        target_name: str | None = None,
         *,
-        durability: Durability,
-        max_items: int,
-        max_bytes: int,
-        max_item_bytes: int,
+        durability: Durability = "full",
+        max_items: int = 1_000_000,
+        max_bytes: int = 1 << 30,
+        max_item_bytes: int = 1 << 26,
     ) -> None:
         """Open the queue, and sweep away what a crash left beside the database.
+
+        Args:
+            path: as for `Database`.
+            name: of the queue, which is made if it is not there.
+            target_name: where its items go from now on; ``None`` leaves it as it is.
+            durability: as for `Database`.
+            max_items: items that it may hold,
+            max_bytes: and bytes,
+            max_item_bytes: and of one item.
 
         Raises:
             StoreError: the file cannot be used.
@@ -204,13 +213,15 @@ class SyncQueue:
         def work(cursor: apsw.Cursor) -> SyncStats:
             row = queues.get(cursor, self.id)
             waiting = rows.waiting(cursor, self.id)
+            dead_bytes = rows.dead_bytes(cursor, self.id)
             return SyncStats(
                 row.name,
                 row.target,
                 {name: waiting.get(number, 0) for number, name in enumerate(PRIORITIES)},
                 rows.count(cursor, self.id, ItemState.SENDING),
                 rows.count(cursor, self.id, ItemState.DEAD),
-                row.bytes,
+                row.bytes - dead_bytes,
+                dead_bytes,
                 row.failures,
                 row.paused_until_s if row.paused_until_s > now_s else None,
                 row.error,
@@ -249,6 +260,16 @@ class SyncQueue:
             rows.hasten(cursor, self.id, now_s)
 
         self.database.write(work)
+
+
+def queue_names(path: str | os.PathLike[str]) -> list[str]:
+    """The names of all queues of a file.
+
+    Raises:
+        StoreError: the file cannot be used.
+    """
+    with Database(path, MIGRATIONS) as database:
+        return database.read(queues.names)
 
 
 def _number(priority: Priority) -> int:

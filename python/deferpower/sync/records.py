@@ -104,7 +104,8 @@ class SyncStats(NamedTuple):
         waiting: how many wait, by priority.
         sending: how many are being sent, by any process.
         dead: how many dead letters there are.
-        size_bytes: of all of them.
+        pending_bytes: of what is not delivered and not dead.
+        dead_bytes: of dead letters.
         failures: how often in a row the target failed.
         paused_until_s: nothing is tried before then, seconds since the epoch; ``None``: no pause.
         error: what the target last said.
@@ -116,7 +117,8 @@ class SyncStats(NamedTuple):
     waiting: Mapping[Priority, int]
     sending: int
     dead: int
-    size_bytes: int
+    pending_bytes: int
+    dead_bytes: int
     failures: int
     paused_until_s: float | None
     error: str | None

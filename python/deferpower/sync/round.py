@@ -315,7 +315,7 @@ class Round:
         """What was written is over."""
         self._queue.remove_files(gone)
         if self._pause is not None:
-            _log.warning("%s: %s; pausing", self._target.name, self._pause.error)
+            _log.warning("%s; nothing is sent for a while", self._pause.error)
         for result in told:
             if result.status == "dead":
                 _log.error("item %d is a dead letter: %s", result.item_id, result.error)

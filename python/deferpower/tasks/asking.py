@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from deferpower.errors import ConfigError
+from deferpower.store import owner, workers
 from deferpower.store import tasks as rows
-from deferpower.store import workers
 from deferpower.task import TaskClass
-from deferpower.tasks import owner
 from deferpower.tasks import why as reasons
 from deferpower.tasks.intake import moment
 from deferpower.tasks.overview import Overview, overview

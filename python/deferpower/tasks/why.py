@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from deferpower.errors import TaskError
-from deferpower.store import chains, workers
+from deferpower.store import chains, owner, workers
 from deferpower.store.records import State
 from deferpower.task import Reason, TaskClass
-from deferpower.tasks import owner
 from deferpower.tasks.record import TaskRecord, TaskState
 from deferpower.tasks.unblocking import what_would_start
 
