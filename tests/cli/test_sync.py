@@ -97,7 +97,7 @@ def test_a_server_that_is_down_is_told_of(say: Any, files: Path) -> None:
 
 
 def test_dead_items_are_shown_replayed_and_discarded(
-    say: Any, files: Path, there: Path, tmp_path: Path
+    say: Any, files: Path, there: Path, tmp_path: Path, laptop: Laptop
 ) -> None:
     to = ("--to", there.as_uri())
     assert say("push", *to, "--priority", "low", "large")[0] == 0
@@ -105,9 +105,7 @@ def test_dead_items_are_shown_replayed_and_discarded(
     (payload,) = (tmp_path / "queue.db-payloads").iterdir()
     kept = payload.read_bytes()
     payload.unlink()
-    os.environ["DEFERPOWER_ROOT"] = "/nonexistent"
-    Laptop(tmp_path / "laptop", plugged=True)
-    os.environ["DEFERPOWER_ROOT"] = str(tmp_path / "laptop")
+    laptop.plug(True)
     status, out, _ = say("flush", *to)
     assert (status, "1 item dead; deferpower sync dead shows them" in out) == (1, True)
     (dead,) = json.loads(say("dead", "--json")[1])

@@ -99,15 +99,17 @@ CREATE TABLE sync_queues (
     target TEXT NOT NULL,
     items INTEGER NOT NULL DEFAULT 0,
     bytes INTEGER NOT NULL DEFAULT 0,
+    last_item INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
     paused_until_s REAL NOT NULL DEFAULT 0,
     error TEXT,
     delivered_s REAL
 );
 
--- Numbers are never used again. Content that is NULL lies in a file named after the token.
+-- Numbers come from last_item of the queues and are never used again: AUTOINCREMENT would write
+-- one page more. Content that is NULL lies in a file named after the token.
 CREATE TABLE sync_items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     queue INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     state INTEGER NOT NULL,

@@ -105,8 +105,8 @@ _GONE = "RETURNING id, size_bytes, iif(content IS NULL, token, NULL)"
 _ITEM = ", ".join(ItemRow._fields)
 _CLAIMED = ", ".join(Claimed._fields)
 _INSERT = (
-    f"INSERT INTO sync_items (state, {', '.join(NewItem._fields)})"
-    f" VALUES (0, {', '.join('?' * len(NewItem._fields))})"
+    f"INSERT INTO sync_items (state, id, {', '.join(NewItem._fields)})"
+    f" VALUES (0, ?, {', '.join('?' * len(NewItem._fields))})"
 )
 # Nothing overtakes an item of its key.
 _FREE = (
@@ -123,14 +123,16 @@ _SUSPECT = (
 )
 
 
-def add(cursor: apsw.Cursor, items: Sequence[NewItem]) -> list[int]:
-    """Add items without a key; their ids, in order."""
+def add(cursor: apsw.Cursor, items: Sequence[NewItem], last: int) -> list[int]:
+    """Add items under the numbers up to ``last`` (see `sync_queues.take_room`); these, in order."""
+    ids = list(range(last - len(items) + 1, last + 1))
     if len(items) == 1:
-        cursor.execute(_INSERT, items[0])
-        return [cursor.connection.last_insert_rowid()]
-    cursor.executemany(_INSERT, items)
-    last = cursor.connection.last_insert_rowid()
-    return list(range(last - len(items) + 1, last + 1))
+        cursor.execute(_INSERT, (last, *items[0]))
+    else:
+        cursor.executemany(
+            _INSERT, [(number, *item) for number, item in zip(ids, items, strict=True)]
+        )
+    return ids
 
 
 def of_key(cursor: apsw.Cursor, queue: int, key: str) -> list[ItemRow]:

@@ -65,14 +65,20 @@ def names(cursor: apsw.Cursor) -> list[str]:
 
 def take_room(
     cursor: apsw.Cursor, queue: int, items: int, size_bytes: int, most: tuple[int, int]
-) -> bool:
-    """Make room for so many more items and bytes, if ``most`` of each allow it; whether they do."""
-    cursor.execute(
-        "UPDATE sync_queues SET items = items + ?1, bytes = bytes + ?2"
-        " WHERE id = ?3 AND items + ?1 <= ?4 AND bytes + ?2 <= ?5",
+) -> int | None:
+    """Make room for so many more items and bytes, if ``most`` of each allow it.
+
+    Returns:
+        A number for the last of these items; those right before it are for the others, and nobody
+        else's in any queue. ``None`` if there is no room.
+    """
+    last: int | None = cursor.execute(
+        "UPDATE sync_queues SET items = items + ?1, bytes = bytes + ?2,"
+        " last_item = (SELECT max(last_item) FROM sync_queues) + max(?1, 1)"
+        " WHERE id = ?3 AND items + ?1 <= ?4 AND bytes + ?2 <= ?5 RETURNING last_item",
         (items, size_bytes, queue, *most),
-    )
-    return cursor.connection.changes() == 1
+    ).get
+    return last
 
 
 def give_room(cursor: apsw.Cursor, queue: int, items: int, size_bytes: int) -> None:

@@ -125,8 +125,7 @@ class SyncQueue:
         size_bytes = sum(item.size_bytes for item in items)
 
         def work(cursor: apsw.Cursor) -> list[int]:
-            self._make_room(cursor, len(items), size_bytes)
-            return rows.add(cursor, items)
+            return rows.add(cursor, items, self._make_room(cursor, len(items), size_bytes))
 
         return self._in_file(files, lambda: self.database.write(work))
 
@@ -144,9 +143,9 @@ class SyncQueue:
             gone = rows.remove(cursor, dead)
             waits = next((row for row in older if row.state is ItemState.WAITING), None)
             freed = sum(row.size_bytes for row in older)
-            self._make_room(cursor, 1 - len(older), item.size_bytes - freed)
+            last = self._make_room(cursor, 1 - len(older), item.size_bytes - freed)
             if waits is None:
-                return rows.add(cursor, [item])[0], gone
+                return rows.add(cursor, [item], last)[0], gone
             if rows.has_file(cursor, waits.token):
                 gone.append(Gone(waits.id, waits.size_bytes, waits.token))
             rows.replace(cursor, waits.id, item)
@@ -156,9 +155,11 @@ class SyncQueue:
         self.remove_files(gone)
         return item_id
 
-    def _make_room(self, cursor: apsw.Cursor, items: int, size_bytes: int) -> None:
-        if queues.take_room(cursor, self.id, items, size_bytes, self._most):
-            return
+    def _make_room(self, cursor: apsw.Cursor, items: int, size_bytes: int) -> int:
+        """Use up room; the number of the last item."""
+        last = queues.take_room(cursor, self.id, items, size_bytes, self._most)
+        if last is not None:
+            return last
         row = queues.get(cursor, self.id)
         dead = rows.count(cursor, self.id, ItemState.DEAD)
         most, most_bytes = self._most
