@@ -25,6 +25,7 @@ from pathlib import Path
 import httpx2
 
 from deferpower import BackgroundSyncManager
+from deferpower.store.database import Durability
 from deferpower.sync import HttpTarget
 from deferpower.testing import FakeDevice
 
@@ -112,7 +113,7 @@ def bare_sqlite(path: Path, full: bool) -> Callable[[], object]:
 
 def queueing(directory: str, full: bool) -> tuple[float, float]:
     """Microseconds an item: ours, and bare sqlite3."""
-    durability = "full" if full else "process"
+    durability: Durability = "full" if full else "process"
     path = Path(tempfile.mkdtemp(dir=directory))
     sync = BackgroundSyncManager(
         print, path / "sync.db", device=FakeDevice(), durability=durability
