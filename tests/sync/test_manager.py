@@ -435,6 +435,25 @@ def test_a_target_that_is_down_is_probed_once_for_each_wait(
     assert (sync.stats().failures, sync.stats().dead) == (0, 0)
 
 
+def test_while_one_probes_nobody_else_does(
+    sync: BackgroundSyncManager, make: Make, target: Receiver, device: FakeDevice
+) -> None:
+    target.behave = down
+    sync.queue_many_for_sync(range(300))
+    sync.process_sync_queue()
+    other = make()
+
+    def behave(items: Sequence[SyncItem]) -> list[Outcome]:
+        target.behave = delivered
+        assert other.process_sync_queue() == []
+        return delivered(items)
+
+    target.behave = behave
+    later(device)
+    assert statuses(sync.process_sync_queue()) == ["synced"] * 300
+    assert target.sizes[:2] == [100, 1]
+
+
 def test_a_target_that_is_down_uses_up_no_retries(
     sync: BackgroundSyncManager, target: Receiver, device: FakeDevice
 ) -> None:
@@ -674,7 +693,22 @@ def test_a_full_queue_says_so(make: Make, target: Receiver) -> None:
 # By itself.
 
 
-def test_it_sends_by_itself_as_soon_as_it_may(
+def settled(device: FakeDevice) -> None:
+    """Return once the thread sleeps, and nothing that it wrote itself wakes it again."""
+    quiet: list[Any] = []
+
+    def is_quiet() -> bool:
+        listeners = device.clock._listeners
+        if not listeners or (quiet and quiet[0] is not listeners[0]):
+            quiet.clear()
+        if listeners:
+            quiet.append(listeners[0])
+        return len(quiet) > 100
+
+    until(is_quiet, "quiet")
+
+
+def test_it_sends_by_itself_as_soon_as_power_allows(
     make: Make, target: Receiver, device: FakeDevice
 ) -> None:
     device.set(percent=40)
@@ -684,17 +718,33 @@ def test_it_sends_by_itself_as_soon_as_it_may(
         sync.queue_for_sync("low", "low")
         sync.queue_for_sync("high", "high")
         until(lambda: target.contents == ["normal", "high"], "what may go")
+        settled(device)
         device.plug_in()
         device.clock.advance(10)
         until(lambda: "low" in target.contents, "the charger")
-        target.behave = down
-        sync.queue_for_sync("later")
-        until(lambda: sync.stats().failures == 1, "the failure")
-        target.behave = delivered
-        later(device)
-        until(lambda: "later" in target.contents, "the end of the wait")
     sync.queue_for_sync("unsent")
     assert "unsent" not in target.contents
+
+
+def test_it_tries_again_by_itself(make: Make, target: Receiver, device: FakeDevice) -> None:
+    with make() as sync:
+        target.behave = down
+        sync.queue_for_sync(1)
+        until(lambda: sync.stats().failures == 1, "the failure")
+        settled(device)
+        target.behave = delivered
+        later(device)
+        until(lambda: target.contents == [1], "the end of the pause")
+        target.behave = lambda items: [
+            Outcome("delivered" if item.data == 2 else "later") for item in items
+        ]
+        sync.queue_many_for_sync([2, 3])
+        until(lambda: target.contents == [1, 2], "the first one")
+        settled(device)
+        assert sync.stats().paused_until_s is None
+        target.behave = delivered
+        later(device)
+        until(lambda: target.contents == [1, 2, 3], "the end of the wait")
 
 
 def test_it_sends_what_another_manager_of_the_file_queues(make: Make, target: Receiver) -> None:

@@ -269,6 +269,6 @@ def test_killing_the_sender_at_any_moment_loses_nothing(server: Server, tmp_path
     assert all(len(keys) == 1 for keys in witness.keys_of.values())
     # What was under way when the process died may come again, under the same key.
     repeated = sum(times - 1 for times in server.received.values())
-    assert KILLS // 10 <= repeated <= 7 * KILLS
+    assert repeated <= 7 * KILLS
     assert not list((tmp_path / "sync.db-payloads").iterdir())
     assert len(queued) > 100 * KILLS**0.5
