@@ -23,7 +23,7 @@ import apsw
 from evidence import QUARANTINED, Held, Retried, Verdict, examine
 from programs import Durability, Place, make, submit, work
 
-from deferpower import TaskState
+from deferpower import TaskError, TaskState
 from deferpower.store.records import ENDED
 
 _WORKERS = 2
@@ -221,7 +221,9 @@ class Round:
                     at_ns = time.monotonic_ns()
                     self._retried.append(Retried(task.id, at_ns, task.attempts, task.crashes))
                 if error.startswith((QUARANTINED, "task ")):
-                    manager.retry(task.id)
+                    # It may have come back with another, and be done already.
+                    with contextlib.suppress(TaskError):
+                        manager.retry(task.id)
         finally:
             manager.close()
 

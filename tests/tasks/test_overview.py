@@ -43,7 +43,6 @@ def test_every_kind_of_waiting_has_its_group(
     tasks.task(lambda: None, name="later")
     tasks.task(lambda: None, name="home", every_s=3600.0)
     tasks.submit("broken")
-    tasks.submit("home")
     tasks.process_background_tasks()
     tasks.submit("later", delay_s=600)
     tasks.submit("later", after=1)

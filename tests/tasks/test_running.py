@@ -179,9 +179,7 @@ def test_a_worker_that_stops_gives_back_what_runs(tasks: BackgroundTaskManager) 
     )
 
 
-def test_a_callback_that_raises_harms_nobody(
-    tasks: BackgroundTaskManager, caplog: object
-) -> None:
+def test_a_callback_that_raises_harms_nobody(tasks: BackgroundTaskManager, caplog: object) -> None:
     told: list[str] = []
 
     def broken(event: object) -> None:

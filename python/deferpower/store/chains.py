@@ -159,19 +159,17 @@ def first_after(cursor: apsw.Cursor, tasks: Sequence[int], of: Sequence[int]) ->
 
 
 def revive(cursor: apsw.Cursor, task: int, now_s: float) -> list[int]:
-    """Have an ended task wait again, and with it what failed for having waited for it.
+    """Have an ended task wait again; with it what failed or expired before it, and what failed for
+    having waited for any of them.
 
     Returns:
         Ids of those that wait again; without this one if it succeeded, has not ended, or comes
-        after another that has ended and did not succeed.
+        after one that was cancelled.
     """
-    revived: list[int] = []
-    wanted = [task]
+    revived = _not_done_before(cursor, task)
+    cursor.executemany(_REVIVE, [(now_s, one) for one in revived])
+    wanted = revived
     while wanted:
-        cursor.executemany(_REVIVE, [(now_s, now_s, now_s, now_s, one) for one in wanted])
-        if not revived and not cursor.connection.changes():
-            return []
-        revived += wanted
         # A task that failed and never ran failed for what came before it.
         wanted = [
             row[0]
@@ -182,6 +180,8 @@ def revive(cursor: apsw.Cursor, task: int, now_s: float) -> list[int]:
                 (json.dumps(wanted), State.FAILED),
             )
         ]
+        cursor.executemany(_REVIVE, [(now_s, one) for one in wanted])
+        revived += wanted
     cursor.executemany(
         "UPDATE tasks SET blockers = (SELECT count(*) FROM links JOIN tasks AS first"
         f" ON first.id = links.before WHERE links.after = tasks.id AND {_HOLDS}) WHERE id = ?",
@@ -204,7 +204,21 @@ def revive(cursor: apsw.Cursor, task: int, now_s: float) -> list[int]:
 
 _REVIVE = (
     f"UPDATE tasks SET state = {State.ENQUEUED:d}, finished_s = NULL, attempts = 0, crashes = 0,"
-    " due_s = ?, wake_s = ?, created_s = ?, since_s = ?, not_before_s = NULL, started_s = NULL,"
-    " error = NULL, asked = 0, blockers = 0 WHERE id = ? AND finished_s IS NOT NULL"
-    f" AND state != {State.SUCCEEDED:d}"
+    " due_s = ?1, wake_s = ?1, created_s = ?1, since_s = ?1, not_before_s = NULL,"
+    " started_s = NULL, error = NULL, asked = 0, blockers = 0 WHERE id = ?2"
 )
+
+
+def _not_done_before(cursor: apsw.Cursor, task: int) -> list[int]:
+    """A task that ended without success, and those before it that failed or expired."""
+    return [
+        row[0]
+        for row in cursor.execute(
+            "WITH RECURSIVE undone (id) AS (SELECT id FROM tasks"
+            " WHERE id = ? AND finished_s IS NOT NULL AND state != ?"
+            " UNION SELECT first.id FROM links JOIN undone ON links.after = undone.id"
+            " JOIN tasks AS first ON first.id = links.before"
+            " WHERE NOT links.any_end AND first.state IN (?, ?)) SELECT id FROM undone",
+            (task, State.SUCCEEDED, State.FAILED, State.EXPIRED),
+        )
+    ]

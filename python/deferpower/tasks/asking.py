@@ -141,12 +141,12 @@ class Asking:
     def retry(self, task_id: int) -> None:
         """Have a task that failed, expired or was cancelled wait again, its attempts forgotten.
 
-        What failed for having waited for it waits for it again. It begins from its checkpoint.
+        So does what it comes after, if that failed or expired, and what failed for having waited
+        for it. It begins from its checkpoint. One that waits or runs is left as it is.
 
         Raises:
-            TaskError: there is none, or it is not in such a state, or what it comes after has not
-                succeeded, or another task holds its key now.
-            QueueFull: there is no room for it.
+            TaskError: there is none, or it succeeded, or it comes after one that was cancelled, or
+                another task holds its key now.
         """
         self._intake.retry(task_id, self.device.wall_clock())
         self._wake()

@@ -254,29 +254,34 @@ class Intake:
         """Have a task that failed, expired or was cancelled wait again.
 
         Returns:
-            Its id, and those of what failed for having waited for it and waits again, too.
+            Its id, and those of others that wait again with it; empty if it waits or runs already.
 
         Raises:
-            TaskError: there is none, or it has not ended, or it succeeded, or another holds its
-                key now, or it comes after one that did not succeed.
-            QueueFull: there is no room for it.
+            TaskError: there is none, or it succeeded, or it comes after one that was cancelled,
+                or another task holds its key now.
         """
-        key = self._queue.row(task_id).unique_key
+        if self._queue.row(task_id).finished_s is None:
+            return []
 
         def work(cursor: apsw.Cursor) -> list[int]:
+            revived = chains.revive(cursor, task_id, now_s)
+            if task_id not in revived:
+                raise self._why_not(cursor, task_id)
+            self._refuse_taken(cursor, revived)
+            return revived
+
+        return self._queue.database.write(work)
+
+    def _refuse_taken(self, cursor: apsw.Cursor, revived: Sequence[int]) -> None:
+        for task_id in revived:
+            row = rows.get(cursor, task_id)
+            key = None if row is None else row.unique_key
             for holder in [] if key is None else rows.holders(cursor, key):
-                if holder.id != task_id:
+                if holder.id not in revived:
                     raise TaskError(
                         f"task {task_id}: its key {key!r} is held by task {holder.id} now; "
                         "cancel that first"
                     )
-            revived = chains.revive(cursor, task_id, now_s)
-            if task_id not in revived:
-                raise self._why_not(cursor, task_id)
-            self._make_room(cursor, len(revived))
-            return revived
-
-        return self._queue.database.write(work)
 
     def _why_not(self, cursor: apsw.Cursor, task_id: int) -> TaskError:
         for first in chains.blocking(cursor, task_id):
@@ -285,18 +290,10 @@ class Intake:
                     f"task {task_id}: task {first.id}, which it comes after, "
                     f"{chains.ENDED_AS[first.state]}; retry that one, and this one goes on with it"
                 )
-        as_it_is = _AS_IT_IS.get(rows.state_of(cursor, task_id), "has not ended")
         return TaskError(
-            f"task {task_id}: it {as_it_is}; "
-            "only one that failed, expired or was cancelled can be retried"
+            f"task {task_id}: it succeeded; only one that failed, expired or was cancelled can be "
+            "retried"
         )
-
-
-_AS_IT_IS: dict[State | None, str] = {
-    None: "was pruned meanwhile",
-    State.SUCCEEDED: "succeeded",
-    State.RUNNING: "is running",
-}
 
 
 def checked_metadata(value: Any) -> Mapping[str, Any] | None:
