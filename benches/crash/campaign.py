@@ -215,7 +215,8 @@ class Round:
         """Have quarantined tasks run again, and those that waited for them in vain."""
         manager = self._place.open()
         try:
-            for task in manager.list([TaskState.FAILED], limit=100_000):
+            # The oldest first: what comes after one comes back with it.
+            for task in reversed(manager.list([TaskState.FAILED], limit=100_000)):
                 error = task.error or ""
                 if error.startswith(QUARANTINED):
                     at_ns = time.monotonic_ns()
