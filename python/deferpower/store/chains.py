@@ -164,7 +164,7 @@ def revive(cursor: apsw.Cursor, task: int, now_s: float) -> list[int]:
 
     Returns:
         Ids of those that wait again; without this one if it succeeded, has not ended, or comes
-        after one that was cancelled.
+        after one that was cancelled or may run at most once.
     """
     revived = _not_done_before(cursor, task)
     cursor.executemany(_REVIVE, [(now_s, one) for one in revived])
@@ -210,7 +210,10 @@ _REVIVE = (
 
 
 def _not_done_before(cursor: apsw.Cursor, task: int) -> list[int]:
-    """A task that ended without success, and those before it that failed or expired."""
+    """A task that ended without success, and those before it that failed or expired.
+
+    None that may run at most once: that must be asked for by its own number.
+    """
     return [
         row[0]
         for row in cursor.execute(
@@ -218,7 +221,10 @@ def _not_done_before(cursor: apsw.Cursor, task: int) -> list[int]:
             " WHERE id = ? AND finished_s IS NOT NULL AND state != ?"
             " UNION SELECT first.id FROM links JOIN undone ON links.after = undone.id"
             " JOIN tasks AS first ON first.id = links.before"
-            " WHERE NOT links.any_end AND first.state IN (?, ?)) SELECT id FROM undone",
+            " JOIN specs ON specs.id = first.spec"
+            " WHERE NOT links.any_end AND first.state IN (?, ?)"
+            " AND coalesce(json_extract(specs.text, '$.at_most_once'), 0) = 0)"
+            " SELECT id FROM undone",
             (task, State.SUCCEEDED, State.FAILED, State.EXPIRED),
         )
     ]

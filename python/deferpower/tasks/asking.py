@@ -145,8 +145,8 @@ class Asking:
         for it. It begins from its checkpoint. One that waits or runs is left as it is.
 
         Raises:
-            TaskError: there is none, or it succeeded, or it comes after one that was cancelled, or
-                another task holds its key now.
+            TaskError: there is none, or it succeeded, or it comes after one that was cancelled or
+                may run at most once, or another task holds its key now.
         """
         self._intake.retry(task_id, self.device.wall_clock())
         self._wake()
