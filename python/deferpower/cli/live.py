@@ -203,8 +203,10 @@ def _machine(reading: Reading | None) -> str:
     power = None if reading is None else reading.power
     if power is None or not power.present:
         return "on external power"
-    source = {True: "on external power", False: "on battery", None: "power source unknown"}
-    return f"{source[power.plugged]}, battery at {percent(power.percent)}"
+    level = percent(power.percent)
+    if power.plugged is None:
+        return f"battery at {level}, whether on external power is unknown"
+    return f"on external power, battery at {level}" if power.plugged else f"on battery at {level}"
 
 
 def _running(overview: Overview) -> list[str]:

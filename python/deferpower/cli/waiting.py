@@ -55,13 +55,15 @@ def headline(overview: Overview) -> str:
 
 def rows(overview: Overview, now_s: float) -> list[tuple[str, str]]:
     """A row for each group: how many, and for what they wait."""
-    return [(str(group.size), sentence(group, now_s)) for group in overview.waiting]
+    return [(str(group.size), _sentence(group, overview, now_s)) for group in overview.waiting]
 
 
-def sentence(group: Waiting, now_s: float) -> str:
+def _sentence(group: Waiting, overview: Overview, now_s: float) -> str:
     """For what a group waits, and who they are."""
     text = group.sentence
-    if group.next_s is not None and is_later(group):
+    if not group.reasons and overview.counts[TaskState.RUNNING]:
+        text = "may run once a place is free"
+    if group.next_s is not None and _is_later(group):
         text += f"; the first in {duration(max(group.next_s - now_s, 0.0))} (task {group.first})"
     functions = [name for name in group.names if name != COMMAND]
     if functions:
@@ -70,7 +72,7 @@ def sentence(group: Waiting, now_s: float) -> str:
     return text
 
 
-def is_later(group: Waiting) -> bool:
+def _is_later(group: Waiting) -> bool:
     """Whether time alone keeps it."""
     return {reason.code for reason in group.reasons} <= _LATER and bool(group.reasons)
 

@@ -218,8 +218,9 @@ class Worker:
         for lane_id in lanes:
             if lane_id not in outcomes:
                 self._pass_over(lane_id)
-        free = max(0, self._slots() - running)
-        room = max(0, self._share - running) if most is None else most
+        slots = self._slots()
+        free = max(0, slots - running)
+        room = max(0, max(self._share, slots) - running) if most is None else most
         together: list[int] = []
         one_by_one: list[int] = []
         charging: list[int] = []
