@@ -200,8 +200,8 @@ def test_a_second_signal_ends_it_at_once(
 def test_commands_are_run_and_ended_with_it(
     start: Start, commands: BackgroundTaskManager, tmp_path: Path
 ) -> None:
-    critical = {"task_class": "critical"}
-    commands.submit_command(["sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 600"], **critical)
+    script = f"echo $$ > {tmp_path}/pid; exec sleep 600"
+    commands.submit_command(["sh", "-c", script], task_class="critical")
     worker = start("worker")
     pid = tmp_path / "pid"
     worker.wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the command")

@@ -45,7 +45,7 @@ def test_every_kind_of_waiting_has_its_group(
     tasks.submit("broken")
     tasks.process_background_tasks()
     tasks.submit("later", delay_s=600)
-    tasks.submit("later", after=1)
+    blocked = tasks.submit("later", after=1)
     tasks.submit("nowhere", constraints=Constraints(charging=True))
     codes = {
         tuple(reason.code for reason in group.reasons): group for group in tasks.overview().waiting
@@ -58,7 +58,7 @@ def test_every_kind_of_waiting_has_its_group(
         ("charging", "unknown_function"),
     }
     assert codes["not_due",].next_s == pytest.approx(device.wall_clock() + 600)
-    assert codes["after",].first == 4
+    assert codes["after",].first == blocked.id
     for_others = tasks.overview(for_others=True).waiting
     assert "unknown_function" not in {r.code for group in for_others for r in group.reasons}
 

@@ -9,9 +9,9 @@ from deferpower.cli.text import counted
 from deferpower.policy import Policy
 
 _EPILOG = f"""\
-With neither option it forgets what ended more than a day ago, which a worker does
-by itself. Tasks that wait or run are never touched. The last task of all is kept,
-since numbers are not used again.
+With neither option it forgets what ended more than a day ago, which a worker
+does by itself. Tasks that wait or run are never touched. The last task of all
+is kept, since numbers are not used again.
 
 {queue_file.HELP}
 

@@ -15,7 +15,8 @@ from deferpower.tasks.why import Why
 
 _EPILOG = f"""\
 --json prints the task with the names of deferpower.TaskRecord, its failed
-attempts, and why it stands where it stands; moments are seconds since the epoch.
+attempts, and why it stands where it stands; moments are seconds since the
+epoch.
 
 Exit status: 0, or 1 if there is no such task.
 

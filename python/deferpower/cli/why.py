@@ -15,8 +15,8 @@ from deferpower.tasks.manager import BackgroundTaskManager
 
 _EPILOG = f"""\
 Without an ID, what waits is grouped by its reasons, the largest group first.
-The machine is looked at for 0.3 s; idleness takes a minute to be seen, so here it
-never counts as idle. Reasons are told by the policy of this command, which
+The machine is looked at for 0.3 s; idleness takes a minute to be seen, so here
+it never counts as idle. Reasons are told by the policy of this command, which
 should be the worker's.
 
 Exit status: 0, or 1 if there is no such task.

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from deferpower.tasks.manager import BackgroundTaskManager
 
 _EPILOG = f"""\
-Commands that deferpower submit has put into the queue run as they are. Functions
-run where they are known: --app agent:tasks imports the module agent, from the
-working directory too, and runs its BackgroundTaskManager tasks, with the file and
-the policy that it has. Several workers may run one queue.
+Commands that deferpower submit has put into the queue run as they are.
+Functions run where they are known: --app agent:tasks imports the module agent,
+from the working directory too, and runs its BackgroundTaskManager tasks, with
+the file and the policy that it has. Several workers may run one queue.
 
-On a terminal the queue is shown at the bottom, redrawn in place. Elsewhere, with
---plain, NO_COLOR or TERM=dumb, each event is a line on standard error: time, what
-happened, task, reason. With --json each is an object on a line of standard
-output, with "event", "wall_s" and
+On a terminal the queue is shown at the bottom, redrawn in place. Elsewhere, and
+with --plain, NO_COLOR or TERM=dumb, each event is a line on standard error:
+time, what happened, task, reason. With --json each is an object on a line of
+standard output, with "event", "wall_s" and
   worker_ready    queue, pid, counts, workers, waiting
   started, stopping, resumed, stopped, retrying, succeeded, failed, cancelled,
   expired, orphaned
@@ -37,14 +37,14 @@ output, with "event", "wall_s" and
   worker_ended    counts, workers, waiting
 where waiting is what still waits, grouped by its reasons.
 
-SIGTERM, SIGINT and SIGHUP stop it: nothing more is begun, running tasks are told
-to stop, and it waits for them. A second one ends it at once: functions run again
-later, commands are killed.
+SIGTERM, SIGINT and SIGHUP stop it: nothing more is begun, running tasks are
+told to stop, and it waits for them. A second one ends it at once: commands are
+killed, and all that ran runs again later.
 
 exit status:
-  0 when it was stopped, or had nothing more to do; 1 if with --once or --drain a
-  task failed for good or expired; 2 for a wrong command line; 128+n if signal n
-  cut --once or --drain short, or came a second time
+  0 when it was stopped, or had nothing more to do; 1 if with --once or --drain
+  a task failed for good or expired; 2 for a wrong command line; 128+n if signal
+  n cut --once or --drain short, or came a second time
 
 {queue_file.HELP}
 
