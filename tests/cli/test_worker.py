@@ -64,6 +64,12 @@ def hourly():
 
 
 @pytest.fixture
+def backend_name() -> str:
+    """One is enough: how a worker waits for the machine is tested with the manager."""
+    return os.environ.get("DEFERPOWER_TEST_BACKENDS", "native,pure").split(",")[0]
+
+
+@pytest.fixture
 def laptop(tmp_path: Path) -> Laptop:
     """On battery at 90 %, so that everything may run but what wants the charger."""
     return Laptop(tmp_path / "laptop", level=90)
