@@ -5,6 +5,7 @@
 #   make lint     formatting, lints and types, Python and Rust
 #   make check    test and lint: what must hold before a change is taken
 #   make bench    the benches, on an optimized build
+#   make peers    the benches of durable tasks, beside other queues (installs those)
 #   make wheels   source distribution, pure wheel and native wheel, into dist/
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
@@ -30,7 +31,7 @@ BUILD_INPUTS := pyproject.toml Cargo.toml Cargo.lock build_backend/deferpower_bu
 # A plain "pip install ." into the same environment has put a copy in the place of the tree.
 FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,not-editable)
 
-.PHONY: dev test lint check bench wheels cargo-present not-editable
+.PHONY: dev test lint check bench peers wheels cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -86,6 +87,10 @@ bench: cargo-present $(VENV)/.installed-native
 	$(BIN)/pytest benches/python --benchmark-only
 	cargo bench --locked --features portable --bench reading --bench parsers
 	$(BIN)/python benches/python/report.py
+
+peers: cargo-present $(VENV)/.installed-native
+	$(BIN)/python -m pip install --quiet --group peers
+	$(BIN)/python -m benches.peers
 
 wheels: cargo-present $(VENV)/.tools
 	rm -rf dist

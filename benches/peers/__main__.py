@@ -16,9 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benches.peers.contenders import CONTENDERS, FSYNC, NO_FSYNC
 from benches.peers.process import Process
@@ -35,9 +35,13 @@ PARKED = 100_000
 
 
 class Times(NamedTuple):
-    """Seconds per task of one contender, a figure for each round."""
+    """Seconds per task of one contender, a figure for each round.
+
+    ``submit_cpu`` and ``cpu`` are processor time: of submitting, and of draining besides.
+    """
 
     submit: list[float]
+    submit_cpu: list[float]
     together: list[float]
     drain: list[float]
     cpu: list[float]
@@ -70,11 +74,11 @@ def throughput(directory: Path, durability: str, rounds: int) -> dict[str, Times
     ]
     counts = dict.fromkeys(names, 300 if durability == FSYNC else 2000)
     counts["APScheduler"] = 50
-    times = {name: Times([], [], [], []) for name in names}
+    times = {name: Times([], [], [], [], []) for name in names}
     with all_running(names, directory, durability) as processes:
         for warm_up in (True, *[False] * rounds):
             for name, process in processes.items():
-                seen = times[name] if not warm_up else Times([], [], [], [])
+                seen = times[name] if not warm_up else Times([], [], [], [], [])
                 one_round(process, name, counts[name], seen)
     return times
 
@@ -82,6 +86,7 @@ def throughput(directory: Path, durability: str, rounds: int) -> dict[str, Times
 def one_round(process: Process, name: str, count: int, seen: Times) -> None:
     took = process("submit", count)
     seen.submit.append(took["wall_s"] / count)
+    seen.submit_cpu.append(took["cpu_s"] / count)
     if name == "APScheduler":
         return  # its scheduler runs jobs on other threads, and is not made for draining a queue
     cpu_s = took["cpu_s"] / count
@@ -113,6 +118,7 @@ def throughput_rows(durability: str, times: Mapping[str, Times]) -> list[Row]:
     ours, bare = times[OURS], times[BARE]
     rows = [
         beside_bare(where, "submit", ours.submit, bare.submit),
+        cpu_beside_bare(where, ours.submit_cpu, bare.submit_cpu),
         beside_bare(where, "submit many in one commit", ours.together, bare.together),
     ]
     for name, seen in times.items():
@@ -150,6 +156,13 @@ def beside_bare(where: str, what: str, ours: Sequence[float], bare: Sequence[flo
     return Row(where, what, per_second(ours), beside, "1.3x", ratio <= 1.3)
 
 
+def cpu_beside_bare(where: str, ours: Sequence[float], bare: Sequence[float]) -> Row:
+    """What of the difference is not the disk's."""
+    own, floor = statistics.median(ours), statistics.median(bare)
+    beside = f"{own / floor:.2f}x that of {BARE}, {duration(floor)}"
+    return Row(where, "CPU per task submitted", duration(own), beside)
+
+
 def per_second(seconds: Sequence[float]) -> str:
     return f"{1 / statistics.median(seconds):,.0f}/s"
 
@@ -171,10 +184,12 @@ def start_rows(place: Path, rounds: int) -> list[Row]:
                 pairs.append((f"{name}, from another process", *two_processes(running, name)))
         for _, worker, _ in pairs:
             worker("listen")
-        for _ in range(rounds):
+        for round_number in range(rounds + 1):
             time.sleep(1.0)
             for name, worker, poster in pairs:
-                starts.setdefault(name, []).append(delay_s(worker, poster))
+                found_s = delay_s(worker, poster)
+                if round_number > 0:  # the first one makes what stays
+                    starts.setdefault(name, []).append(found_s)
     rows = []
     for name, delays in starts.items():
         delays.sort()
@@ -186,7 +201,7 @@ def start_rows(place: Path, rounds: int) -> list[Row]:
     return rows
 
 
-def two_processes(running: Any, name: str) -> tuple[Process, Process]:
+def two_processes(running: Callable[[str, str], Process], name: str) -> tuple[Process, Process]:
     return running(name, "across"), running(name, "across")
 
 
