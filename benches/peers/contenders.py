@@ -105,7 +105,7 @@ class Deferpower(Contender):
         self.tasks.start()
         self.last.wait()
         self.tasks.stop()
-        assert self.tasks.stats()["enqueued"] == 0
+        assert not self.tasks.list(states=["enqueued"], limit=1)
 
     def park(self, count: int) -> None:
         self.submit_parked(count)

@@ -60,7 +60,7 @@ class Parked:
             )
             for kind in range(KINDS)
         ]
-        if self.tasks.stats()["enqueued"] == 0:
+        if not self.tasks.list(states=["enqueued"], limit=1):
             for kind in kinds:
                 self.tasks.submit_many(kind, [(number,) for number in range(count // KINDS)])
 

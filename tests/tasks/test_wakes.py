@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deferpower import BackgroundTaskManager, Device, Verdict
+from deferpower import BackgroundTaskManager, Device, TaskState, Verdict
 
 
 @pytest.mark.parametrize("has_worker_here", [True, False])
@@ -32,6 +32,6 @@ def test_a_commit_that_takes_its_time_is_not_missed(
 
 def wait_until_it_rests(manager: BackgroundTaskManager) -> None:
     until_s = time.monotonic() + 10
-    while manager.stats()["running"]:
+    while manager.stats()[TaskState.RUNNING]:
         assert time.monotonic() < until_s
         time.sleep(0.005)
