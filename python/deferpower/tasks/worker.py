@@ -155,33 +155,47 @@ class Worker:
                     turns.next_wake_s(cursor),
                 )
             )
-            moves, lapses = self._moves(woken, now_s)
-            self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
             ended = self._take_ended()
-            # What stops since the worker shuts down must not be claimed anew.
-            groups = [] if self._closing else self._groups(self.waiting, most)
-            if not (ended or woken or groups):
-                return 0
-
-            def work(cursor: apsw.Cursor) -> _Turn:
-                written = turns.finish(cursor, self.id, [row for _, row in ended])
-                expired = turns.lapse(cursor, lapses, now_s)
-                turns.move(cursor, moves)
-                done = [row.id for row in written if row.state in ENDED]
-                cascade = chains.settle(cursor, done + expired, now_s) if done or expired else []
-                claimed = self._claim(cursor, groups, now_s, most, only)
-                return _Turn(written, expired, cascade, claimed, turns.next_wake_s(cursor))
-
             try:
-                turn = self._queue.database.write(work)
+                turn = self._carry_out(ended, woken, lanes, now_s, most, only)
             except BaseException:
                 self._ended.extendleft(reversed(ended))
                 self._running.update((run.id, run) for run, _ in ended)
                 raise
+            if turn is None:
+                return 0
             self.next_wake_s = turn.next_wake_s
             self._take_up(turn.claimed, now_s)
             self._report({run.id: run for run, _ in ended}, turn)
             return len(turn.claimed)
+
+    def _carry_out(
+        self,
+        ended: Sequence[tuple[Run, Ended]],
+        woken: Sequence[Woken],
+        lanes: Iterable[int],
+        now_s: float,
+        most: int | None,
+        only: int | None,
+    ) -> _Turn | None:
+        """Write a turn; ``None`` if there was nothing to do."""
+        moves, lapses = self._moves(woken, now_s)
+        self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
+        # What stops since the worker shuts down must not be claimed anew.
+        groups = [] if self._closing else self._groups(self.waiting, most)
+        if not (ended or woken or groups):
+            return None
+
+        def work(cursor: apsw.Cursor) -> _Turn:
+            written = turns.finish(cursor, self.id, [row for _, row in ended])
+            expired = turns.lapse(cursor, lapses, now_s)
+            turns.move(cursor, moves)
+            done = [row.id for row in written if row.state in ENDED]
+            cascade = chains.settle(cursor, done + expired, now_s) if done or expired else []
+            claimed = self._claim(cursor, groups, now_s, most, only)
+            return _Turn(written, expired, cascade, claimed, turns.next_wake_s(cursor))
+
+        return self._queue.database.write(work)
 
     def _take_ended(self) -> list[tuple[Run, Ended]]:
         """What has ended and is to be written; its places are free."""
