@@ -106,6 +106,14 @@ CREATE TABLE sync_queues (
     delivered_s REAL
 );
 
+CREATE TABLE sync_senders (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    boot_id TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    pid_namespace TEXT NOT NULL,
+    started TEXT NOT NULL
+);
+
 -- Numbers come from last_item of the queues and are never used again: AUTOINCREMENT would write
 -- one page more. Content that is NULL lies in a file named after the token.
 CREATE TABLE sync_items (
@@ -122,7 +130,7 @@ CREATE TABLE sync_items (
     due_s REAL NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
-    worker INTEGER,
+    sender INTEGER,
     error TEXT,
     content
 );
@@ -132,7 +140,7 @@ CREATE INDEX sync_items_fresh ON sync_items (queue, priority, id)
     WHERE state = 0 AND width IS NULL;
 CREATE INDEX sync_items_suspect ON sync_items (queue, due_s)
     WHERE state = 0 AND width IS NOT NULL;
-CREATE INDEX sync_items_worker ON sync_items (worker) WHERE worker IS NOT NULL;
+CREATE INDEX sync_items_sender ON sync_items (sender) WHERE sender IS NOT NULL;
 CREATE INDEX sync_items_dead ON sync_items (queue, id) WHERE state = 2;
 CREATE INDEX sync_items_key ON sync_items (queue, key) WHERE key IS NOT NULL;
 CREATE INDEX sync_items_file ON sync_items (token) WHERE content IS NULL;

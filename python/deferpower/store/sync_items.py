@@ -167,7 +167,7 @@ def remove(cursor: apsw.Cursor, items: Iterable[int]) -> list[Gone]:
 def claim(
     cursor: apsw.Cursor,
     queue: int,
-    worker: int,
+    sender: int,
     *,
     lowest_priority: int,
     now_s: float,
@@ -180,7 +180,7 @@ def claim(
     Args:
         cursor: of the transaction.
         queue: whose items.
-        worker: who takes them.
+        sender: who takes them.
         lowest_priority: none of lower priority, that is of a higher number.
         now_s: which moments have come, for suspects.
         max_items: at most so many.
@@ -205,8 +205,8 @@ def claim(
 
     claimed = (suspects() or fresh()) if suspects_first else (fresh() or suspects())
     cursor.executemany(
-        "UPDATE sync_items SET state = 1, worker = ?, attempts = attempts + 1 WHERE id = ?",
-        [(worker, item.id) for item in claimed],
+        "UPDATE sync_items SET state = 1, sender = ?, attempts = attempts + 1 WHERE id = ?",
+        [(sender, item.id) for item in claimed],
     )
     return [item._replace(attempts=item.attempts + 1) for item in claimed]
 
@@ -228,17 +228,17 @@ def _batch(found: Iterable[Iterable[Any]], max_items: int, max_bytes: int) -> li
     return batch
 
 
-def delivered(cursor: apsw.Cursor, worker: int, items: Iterable[int]) -> list[Gone]:
-    """Delete items that were acknowledged; those that this worker held."""
+def delivered(cursor: apsw.Cursor, sender: int, items: Iterable[int]) -> list[Gone]:
+    """Delete items that were acknowledged; those that this sender held."""
     deleted = cursor.executemany(
-        f"DELETE FROM sync_items WHERE id = ? AND worker = ? {_GONE}",
-        [(item, worker) for item in items],
+        f"DELETE FROM sync_items WHERE id = ? AND sender = ? {_GONE}",
+        [(item, sender) for item in items],
     )
     return [Gone._make(row) for row in deleted]
 
 
-def put_back(cursor: apsw.Cursor, worker: int, fates: Iterable[Fate]) -> list[Gone]:
-    """Have items that this worker held go again later, or keep them as dead letters.
+def put_back(cursor: apsw.Cursor, sender: int, fates: Iterable[Fate]) -> list[Gone]:
+    """Have items that this sender held go again later, or keep them as dead letters.
 
     Returns:
         Those that are gone instead: a newer item of their key waits.
@@ -246,19 +246,19 @@ def put_back(cursor: apsw.Cursor, worker: int, fates: Iterable[Fate]) -> list[Go
     fates = list(fates)
     cursor.executemany(
         "UPDATE sync_items SET state = ?, due_s = ?, width = ?, failures = ?, error = ?,"
-        " worker = NULL WHERE id = ? AND worker = ?",
-        [(f.state, f.due_s, f.width, f.failures, f.error, f.id, worker) for f in fates],
+        " sender = NULL WHERE id = ? AND sender = ?",
+        [(f.state, f.due_s, f.width, f.failures, f.error, f.id, sender) for f in fates],
     )
     return _superseded(cursor, [fate.id for fate in fates])
 
 
-def release(cursor: apsw.Cursor, worker: int, items: Iterable[int]) -> list[Gone]:
+def release(cursor: apsw.Cursor, sender: int, items: Iterable[int]) -> list[Gone]:
     """Give back items that were claimed and not sent; the attempt does not count."""
     ids = list(items)
     cursor.executemany(
-        "UPDATE sync_items SET state = 0, worker = NULL, attempts = attempts - 1"
-        " WHERE id = ? AND worker = ?",
-        [(item, worker) for item in ids],
+        "UPDATE sync_items SET state = 0, sender = NULL, attempts = attempts - 1"
+        " WHERE id = ? AND sender = ?",
+        [(item, sender) for item in ids],
     )
     return _superseded(cursor, ids)
 
@@ -275,15 +275,15 @@ def _superseded(cursor: apsw.Cursor, ids: Iterable[int]) -> list[Gone]:
 
 
 def senders(cursor: apsw.Cursor) -> list[int]:
-    """The workers that are sending something now."""
-    rows = cursor.execute("SELECT DISTINCT worker FROM sync_items WHERE worker IS NOT NULL")
+    """The senders that are sending something now."""
+    rows = cursor.execute("SELECT DISTINCT sender FROM sync_items WHERE sender IS NOT NULL")
     return [row[0] for row in rows]
 
 
-def held(cursor: apsw.Cursor, worker: int) -> list[tuple[int, int, int]]:
-    """What a worker is sending: id, queue, failures."""
+def held(cursor: apsw.Cursor, sender: int) -> list[tuple[int, int, int]]:
+    """What a sender is sending: id, queue, failures."""
     return cursor.execute(  # type: ignore[return-value]
-        "SELECT id, queue, failures FROM sync_items WHERE worker = ?", (worker,)
+        "SELECT id, queue, failures FROM sync_items WHERE sender = ?", (sender,)
     ).fetchall()
 
 
@@ -338,7 +338,7 @@ def lowest_waiting(cursor: apsw.Cursor, queue: int) -> int | None:
 
 def count(cursor: apsw.Cursor, queue: int, state: ItemState) -> int:
     """How many items are being sent, or are dead."""
-    where = "worker IS NOT NULL" if state is ItemState.SENDING else "state = 2"
+    where = "sender IS NOT NULL" if state is ItemState.SENDING else "state = 2"
     number: int = cursor.execute(
         f"SELECT count(*) FROM sync_items WHERE {where} AND queue = ?", (queue,)
     ).get

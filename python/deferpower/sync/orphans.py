@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
-from deferpower.store import owner, workers
+from deferpower.store import owner, senders
 from deferpower.store import sync_items as rows
 from deferpower.store import sync_queues as queues
 from deferpower.store.sync_items import Fate, Gone, ItemState
+from deferpower.store.workers import Owner
 
 if TYPE_CHECKING:
     import apsw
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from deferpower.sync.queue import SyncQueue
 
 Mark: TypeAlias = tuple[str | int, int]
-"""A store and a worker of it."""
+"""A store and a sender of it."""
 
 SHRINK = 4
 """What was there when something went wrong goes again in batches smaller by this factor."""
@@ -28,9 +29,9 @@ _DIED = "its process died while it was being sent"
 _under_way: set[Mark] = set()
 
 
-def mark(database: Database, worker: int) -> Mark:
-    """Note that a round of this process goes on; before others can see its worker."""
-    made = database.path or id(database), worker
+def mark(database: Database, sender: int) -> Mark:
+    """Note that a round of this process goes on; before others can see its sender."""
+    made = database.path or id(database), sender
     _under_way.add(made)
     return made
 
@@ -43,19 +44,19 @@ def unmark(marks: Iterable[Mark]) -> None:
 def adopt(queue: SyncQueue, max_failures: int, now_s: float) -> None:
     """Have items wait again that dead processes were sending: they may have arrived, or not."""
     database = queue.database
-    for worker in database.read(rows.senders):
-        gone = _adopt(database, worker, max_failures, now_s)
+    for sender in database.read(rows.senders):
+        gone = _adopt(database, sender, max_failures, now_s)
         queue.remove_files(gone)
 
 
-def _adopt(database: Database, worker: int, max_failures: int, now_s: float) -> list[Gone]:
-    process = database.read(lambda cursor: workers.owner_of(cursor, worker))
-    if process is not None and not _is_over(database, worker, process):
+def _adopt(database: Database, sender: int, max_failures: int, now_s: float) -> list[Gone]:
+    process = database.read(lambda cursor: senders.owner_of(cursor, sender))
+    if process is not None and not _is_over(database, sender, process):
         return []
     same_boot = process is not None and owner.is_of_this_boot(process)
 
     def work(cursor: apsw.Cursor) -> list[Gone]:
-        held = rows.held(cursor, worker)
+        held = rows.held(cursor, sender)
         # One that was sent by itself may be what killed the process.
         failure = 1 if len(held) == 1 and same_boot else 0
         width = max(len(held) // SHRINK, 1)
@@ -64,17 +65,17 @@ def _adopt(database: Database, worker: int, max_failures: int, now_s: float) -> 
             dead = failures + failure >= max_failures
             state = ItemState.DEAD if dead else ItemState.WAITING
             fates.append(Fate(item, state, now_s, width, failures + failure, _DIED))
-        replaced = rows.put_back(cursor, worker, fates)
+        replaced = rows.put_back(cursor, sender, fates)
         queue_of = {item: queue for item, queue, _ in held}
         for gone in replaced:
             queues.give_room(cursor, queue_of[gone.id], 1, gone.size_bytes)
-        workers.forget(cursor, worker)
+        senders.forget(cursor, sender)
         return replaced
 
     return database.write(work)
 
 
-def _is_over(database: Database, worker: int, process: workers.Owner) -> bool:
+def _is_over(database: Database, sender: int, process: Owner) -> bool:
     if process == owner.this_process():
-        return (database.path or id(database), worker) not in _under_way
+        return (database.path or id(database), sender) not in _under_way
     return owner.is_dead(process)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from deferpower.store import owner, workers
+from deferpower.store import owner, senders
 from deferpower.store import sync_items as rows
 from deferpower.store import sync_queues as queues
 from deferpower.store.sync_items import Claimed, Fate, Gone, ItemState
@@ -39,9 +39,9 @@ class _Pause(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    """What a turn has written and taken; no worker any more when there was nothing to take."""
+    """What a turn has written and taken; no sender any more when there was nothing to take."""
 
-    worker: int | None
+    sender: int | None
     failures: int
     told: list[SyncResult]
     gone: list[Gone]
@@ -81,7 +81,7 @@ class Round:
         self._wall_clock = wall_clock
         self._lowest = lowest
         self._should_stop = should_stop
-        self._worker: int | None = None
+        self._sender: int | None = None
         self._marks: list[orphans.Mark] = []
         self._held: dict[str, Claimed] = {}
         self._answered: Answered = []
@@ -106,7 +106,7 @@ class Round:
                 yield from self._send()
         finally:
             try:
-                if self._worker is not None:
+                if self._sender is not None:
                     self._leave()
             finally:
                 orphans.unmark(self._marks)
@@ -156,41 +156,41 @@ class Round:
         """Write what became of the last request, and take what goes in the next."""
         now_s = self._wall_clock()
         lowest = NOTHING if self._should_stop() else self._lowest()
-        if self._worker is None and not self._database.read(
+        if self._sender is None and not self._database.read(
             lambda cursor: self._may_claim(cursor, lowest, now_s)
         ):
             return []
 
         def work(cursor: apsw.Cursor) -> _Turn:
-            worker = self._worker or self._begin(cursor, now_s)
-            told, gone = self._write(cursor, worker, now_s)
+            sender = self._sender or self._begin(cursor, now_s)
+            told, gone = self._write(cursor, sender, now_s)
             row = queues.get(cursor, self._queue.id)
             claimed: list[Claimed] = []
             if row.paused_until_s <= now_s and lowest > NOTHING:
-                claimed = self._claim(cursor, worker, row, lowest, now_s)
+                claimed = self._claim(cursor, sender, row, lowest, now_s)
             if not claimed:
                 if self._in_doubt:
                     # Nothing else is there to show whether the target works.
                     self._write_pause(cursor, _Pause(self._in_doubt, None), now_s)
-                workers.forget(cursor, worker)
-            return _Turn(worker if claimed else None, row.failures, told, gone, claimed)
+                senders.forget(cursor, sender)
+            return _Turn(sender if claimed else None, row.failures, told, gone, claimed)
 
         turn = self._database.write(work)
         self._forget(turn.told, turn.gone)
-        self._worker, self._failures = turn.worker, turn.failures
+        self._sender, self._failures = turn.sender, turn.failures
         self._held = {row.token.hex(): row for row in turn.claimed}
         self._suspects_first = not self._suspects_first
         return turn.told
 
     def _begin(self, cursor: apsw.Cursor, now_s: float) -> int:
         """Take a place among those that send."""
-        worker = workers.register(cursor, owner.this_process())
+        sender = senders.register(cursor, owner.this_process())
         # Marked before anybody can see it.
-        self._marks.append(orphans.mark(self._database, worker))
+        self._marks.append(orphans.mark(self._database, sender))
         # Else a clock that was set back would keep everything waiting.
         queues.hasten(cursor, self._queue.id, now_s + self._backoff.longest_s)
         rows.hasten(cursor, self._queue.id, now_s + self._backoff.longest_s)
-        return worker
+        return sender
 
     def _may_claim(self, cursor: apsw.Cursor, lowest: int, now_s: float) -> bool:
         """Whether it is worth a commit to look."""
@@ -202,7 +202,7 @@ class Round:
         )
 
     def _claim(
-        self, cursor: apsw.Cursor, worker: int, row: queues.QueueRow, lowest: int, now_s: float
+        self, cursor: apsw.Cursor, sender: int, row: queues.QueueRow, lowest: int, now_s: float
     ) -> list[Claimed]:
         limits = self._target.limits
         probes = row.failures > 0
@@ -210,7 +210,7 @@ class Round:
         claimed = rows.claim(
             cursor,
             self._queue.id,
-            worker,
+            sender,
             lowest_priority=lowest,
             now_s=now_s,
             max_items=1 if single else limits.max_items,
@@ -226,7 +226,7 @@ class Round:
         return claimed
 
     def _write(
-        self, cursor: apsw.Cursor, worker: int, now_s: float
+        self, cursor: apsw.Cursor, sender: int, now_s: float
     ) -> tuple[list[SyncResult], list[Gone]]:
         """Write what became of the items that were sent, and give back those that were not."""
         queue = self._queue.id
@@ -243,10 +243,10 @@ class Round:
         if self._pause is not None:
             until_s = self._write_pause(cursor, self._pause, now_s)
             fates += self._blamed_fates(self._pause, now_s, until_s)
-        gone = rows.delivered(cursor, worker, arrived)
+        gone = rows.delivered(cursor, sender, arrived)
         told = {*arrived, *(fate.id for fate in fates)}
         unsent = [row.id for row in self._held.values() if row.id not in told]
-        replaced = rows.put_back(cursor, worker, fates) + rows.release(cursor, worker, unsent)
+        replaced = rows.put_back(cursor, sender, fates) + rows.release(cursor, sender, unsent)
         gone += replaced
         if gone:
             queues.give_room(cursor, queue, len(gone), sum(item.size_bytes for item in gone))
@@ -323,13 +323,13 @@ class Round:
 
     def _note_early(self) -> Iterator[SyncResult]:
         """Write what is known before more is asked of the target."""
-        worker = self._worker
-        assert worker is not None
+        sender = self._sender
+        assert sender is not None
         answered = self._answered
         held = self._held
         self._held = {i.idempotency_key: held.pop(i.idempotency_key) for i, _ in answered}
         told, gone = self._database.write(
-            lambda cursor: self._write(cursor, worker, self._wall_clock())
+            lambda cursor: self._write(cursor, sender, self._wall_clock())
         )
         self._forget(told, gone)
         self._held = held
@@ -337,12 +337,12 @@ class Round:
 
     def _leave(self) -> None:
         """Ended early: write what is known, give back the rest, and strike this round off."""
-        worker = self._worker
-        assert worker is not None
+        sender = self._sender
+        assert sender is not None
 
         def work(cursor: apsw.Cursor) -> tuple[list[SyncResult], list[Gone]]:
-            written = self._write(cursor, worker, self._wall_clock())
-            workers.forget(cursor, worker)
+            written = self._write(cursor, sender, self._wall_clock())
+            senders.forget(cursor, sender)
             return written
 
         self._forget(*self._database.write(work))
