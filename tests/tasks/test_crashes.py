@@ -54,7 +54,7 @@ def test_one_that_kills_its_worker_three_times_is_quarantined_until_somebody_ret
     after = tasks.task(lambda: 0, name="after").options(after=handle).defer()
     for _ in range(3):
         assert crash(tasks) == 1
-        worker, _ = tasks._crew()
+        worker = tasks._crew().worker
         worker.adopt_orphans()
     assert (handle.state, handle.record.crashes) == (TaskState.FAILED, 3)
     assert str(handle.why()) == "failed: quarantined: its worker died 3 times while it ran"
@@ -116,7 +116,8 @@ def test_a_worker_that_was_taken_for_dead_does_not_overwrite_what_came_after(
         return "too late"
 
     handle = mistaken.task(work, name="work").defer()
-    worker, runner = mistaken._crew()
+    crew = mistaken._crew()
+    worker, runner = crew.worker, crew.runner
     worker.turn(1)
     run = worker.next_run()
     assert run is not None

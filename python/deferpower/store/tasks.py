@@ -6,6 +6,7 @@ takes its cursor. What a worker does with them stands in `turns`, what links the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,6 +90,19 @@ def state_of(cursor: apsw.Cursor, task: int) -> State | None:
     """Where a task stands; ``None`` if there is none."""
     state: int | None = cursor.execute("SELECT state FROM tasks WHERE id = ?", (task,)).get
     return None if state is None else State(state)
+
+
+def ended_of(cursor: apsw.Cursor, tasks: Sequence[int]) -> list[int]:
+    """Which of these have ended, or are not there any more."""
+    open_ones = {
+        row[0]
+        for row in cursor.execute(
+            "SELECT id FROM tasks"
+            " WHERE id IN (SELECT value FROM json_each(?)) AND finished_s IS NULL",
+            (json.dumps(tasks),),
+        )
+    }
+    return [task for task in tasks if task not in open_ones]
 
 
 def find(

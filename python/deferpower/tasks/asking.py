@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from deferpower.tasks.function import Registry
     from deferpower.tasks.intake import Intake
     from deferpower.tasks.queue import Queue
+    from deferpower.tasks.waiters import Waiters
     from deferpower.tasks.why import Why
     from deferpower.tasks.worker import Worker
 
@@ -38,6 +41,7 @@ class Asking:
     _registry: Registry
     _scheduler: IntelligentScheduler
     _events: Events
+    _waiters: Waiters
     _retention_s: float
 
     @property
@@ -51,6 +55,10 @@ class Asking:
         raise NotImplementedError
 
     def _wake(self) -> None:
+        raise NotImplementedError
+
+    def _giving_way(self, awaited: int) -> contextlib.AbstractContextManager[None]:
+        """For as long as a task that runs here waits for another one."""
         raise NotImplementedError
 
     def _queue_of(self, *classes: TaskClass) -> list[TaskRecord]:
@@ -243,28 +251,51 @@ class Asking:
     def wait(self, task_id: int, timeout_s: float | None = None) -> Any:
         """The result of a task, once it has ended. Blocks.
 
+        In a task, it gives the task's place to others meanwhile.
+
         Raises:
             TaskFailed: it ended without a result.
             TimeoutError: it has not ended in time.
-            TaskError: there is none.
+            TaskError: there is none, or a task would wait for itself.
         """
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._events.waiting_for(task_id) as ended:
-            while True:
-                record = self.get(task_id)
-                if record.state.has_ended:
-                    return _result(record)
-                left_s = _POLL_S if until_s is None else until_s - time.monotonic()
-                if left_s <= 0:
-                    raise TimeoutError(f"task {task_id}: still {record.state} after {timeout_s} s")
-                # Another process may be the one that runs it.
-                ended.wait(min(left_s, _POLL_S))
+        record = self.get(task_id)
+        if record.state.has_ended:
+            return _result(record)
+        news = threading.Event()
+        with self._waiters.waiting_for(task_id, news.set), self._giving_way(task_id):
+            while not (record := self.get(task_id)).state.has_ended:
+                left_s = None if until_s is None else until_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    raise _late(record, timeout_s)
+                news.wait(left_s)
+                news.clear()
+        return _result(record)
 
     async def wait_async(self, task_id: int, timeout_s: float | None = None) -> Any:
         """As `wait`, without holding up the event loop."""
         import asyncio
 
-        return await asyncio.to_thread(self.wait, task_id, timeout_s)
+        loop = asyncio.get_running_loop()
+        until_s = None if timeout_s is None else loop.time() + timeout_s
+        record = await asyncio.to_thread(self.get, task_id)
+        if record.state.has_ended:
+            return _result(record)
+        news = asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # a closed loop waits for nothing
+                loop.call_soon_threadsafe(news.set)
+
+        with self._waiters.waiting_for(task_id, tell), self._giving_way(task_id):
+            while not (record := await asyncio.to_thread(self.get, task_id)).state.has_ended:
+                if until_s is not None and loop.time() >= until_s:
+                    raise _late(record, timeout_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(until_s):
+                        await news.wait()
+                news.clear()
+        return _result(record)
 
 
 def _state(state: TaskState | str) -> TaskState:
@@ -274,6 +305,10 @@ def _state(state: TaskState | str) -> TaskState:
         raise ConfigError(
             f"state: {state!r} is unknown; known are {', '.join(TaskState)}"
         ) from None
+
+
+def _late(record: TaskRecord, timeout_s: float | None) -> TimeoutError:
+    return TimeoutError(f"task {record.id}: still {record.state} after {timeout_s} s")
 
 
 def _result(record: TaskRecord) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from deferpower.store.records import ENDED, State
@@ -62,13 +60,16 @@ _LOUD = {"failed": logging.ERROR, "retrying": logging.WARNING, "orphaned": loggi
 
 
 class Events:
-    """Callbacks and waiting threads of one manager."""
+    """Callbacks of one manager.
 
-    def __init__(self, wall_clock: Callable[[], float]) -> None:
+    Attributes:
+        release: called with each task that has ended, for those who wait for it.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float], release: Callable[[int], object]) -> None:
         self._wall_clock = wall_clock
+        self.release = release
         self._callbacks: list[Callable[[Event], None]] = []
-        self._waiters: dict[int, list[threading.Event]] = {}
-        self._lock = threading.Lock()
 
     def subscribe(self, callback: Callable[[Event], None]) -> None:
         """Have a callback called with each event, in the thread in which it happens."""
@@ -112,26 +113,3 @@ class Events:
         self.emit(kind, row.id, run.spec.name, row.error or "")
         if row.state in ENDED:
             self.release(row.id)
-
-    @contextlib.contextmanager
-    def waiting_for(self, task_id: int) -> Iterator[threading.Event]:
-        """An event that is set when a task has ended in this process."""
-        event = threading.Event()
-        with self._lock:
-            self._waiters.setdefault(task_id, []).append(event)
-        try:
-            yield event
-        finally:
-            with self._lock:
-                left = self._waiters.get(task_id, [])
-                if event in left:
-                    left.remove(event)
-                if not left:
-                    self._waiters.pop(task_id, None)
-
-    def release(self, task_id: int) -> None:
-        """Wake those that wait for a task."""
-        if self._waiters:
-            with self._lock:
-                for event in self._waiters.pop(task_id, ()):
-                    event.set()

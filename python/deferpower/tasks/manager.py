@@ -5,6 +5,8 @@ asyncio is imported late: a program that does not use it is spared 50 ms and 10 
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -17,7 +19,9 @@ from deferpower.task import Task, TaskClass
 from deferpower.tasks.asking import Asking
 from deferpower.tasks.calls import Calls
 from deferpower.tasks.commands import Commands, command_payload
+from deferpower.tasks.crew import Crew
 from deferpower.tasks.events import Events
+from deferpower.tasks.exits import stop_at_exit
 from deferpower.tasks.function import Registry, TaskFunction, TaskOptions
 from deferpower.tasks.handle import Handle
 from deferpower.tasks.intake import Added, Intake, OnConflict, moment
@@ -26,13 +30,14 @@ from deferpower.tasks.queue import Queue
 from deferpower.tasks.record import TaskRecord
 from deferpower.tasks.runner import Runner
 from deferpower.tasks.spec import COMMAND
+from deferpower.tasks.waiters import Waiters
 from deferpower.tasks.worker import Worker
 
 if TYPE_CHECKING:
     from deferpower.device import Device
     from deferpower.processing import Profile
     from deferpower.store.database import Durability
-    from deferpower.tasks.service import Service
+    from deferpower.types import Reading
 
 R = TypeVar("R")
 
@@ -70,11 +75,11 @@ class BackgroundTaskManager(Asking):
             policy: ``None`` takes the defaults.
             executor: where functions run; ``None`` for threads of this process, as many as the
                 battery-aware profile allows. One that is no ``ThreadPoolExecutor`` gets functions
-                by the names of their modules.
+                by the names of their modules, and text. It stays the program's own to shut down.
             durability: ``"full"`` survives a loss of power, ``"process"`` the death of any process.
             max_queued: tasks that may wait or run at once.
-            max_workers: tasks that may run at once; ``None`` leaves it to the profile, or to the
-                executor.
+            max_workers: tasks that may run at once; ``None`` leaves it to the executor's own
+                number of workers, or else to the profile.
             retention_s: how long tasks are kept when they have ended.
             predicates: the program's own conditions, for ``Constraints(custom=...)``.
 
@@ -100,13 +105,14 @@ class BackgroundTaskManager(Asking):
         self._max_workers = max_workers or getattr(executor, "_max_workers", None)
         self._retention_s = retention_s
         self._registry = Registry()
-        self._events = Events(self.device.wall_clock)
         self._queue = Queue(path, self._scheduler, durability=durability)
+        self._waiters = Waiters(self._queue.database, self._scheduler.open_watch)
+        self._events = Events(self.device.wall_clock, self._waiters.release)
         self._intake = Intake(self._queue, max_queued)
         self._calls = Calls(self._registry, self._classifier, self.device.wall_clock)
         self._periodic: list[TaskFunction[..., Any]] = []
-        self._handlers: dict[int, tuple[Worker, Runner]] = {}
-        self._service: Service | None = None
+        self._crews: dict[int, Crew] = {}
+        self._known_slots: tuple[Reading | None, int] | None = None
 
     @overload
     def task(
@@ -149,7 +155,7 @@ class BackgroundTaskManager(Asking):
             self._registry.add(made)
             if made.spec.every_s is not None:
                 self._periodic.append(made)
-                if self._handlers:
+                if self._worker is not None:
                     self._begin_periodic()
             self._wake()
             return made
@@ -276,41 +282,43 @@ class BackgroundTaskManager(Asking):
         return [Handle(self, task_id) for task_id in added.ids]
 
     def start(self) -> None:
-        """Run tasks on a quiet thread, as their moments come, until `stop`."""
+        """Run tasks on a quiet thread, as their moments come, until `stop`.
+
+        It ends by itself when the program does: tasks are told to stop then, as by `stop`.
+        """
+        self._start(self._crew())
+
+    def _start(self, crew: Crew) -> None:
         from deferpower.tasks.service import Service
 
-        if self._is_started:
-            return
-        worker, runner = self._crew()
-        self._service = Service(
-            worker, runner, self._queue, self.device, self._scheduler, self.prune
+        crew.start(
+            lambda: Service(
+                crew.worker, crew.runner, self._queue, self.device, self._scheduler, self.prune
+            ),
+            self._begin_periodic,
         )
-        self._begin_periodic()
-        self._service.start()
 
     def stop(self, timeout_s: float | None = 15.0) -> None:
-        """Begin nothing more, tell what runs to stop, and wait for it.
+        """Begin nothing more, tell what runs to stop, and wait for it. May be called by a task.
+
+        Coroutines are cancelled. What stops before it is done runs again after the next `start`,
+        and its attempt does not count.
 
         Args:
             timeout_s: how long; ``None`` for as long as it takes. A command is killed when it has
                 not ended 10 s after SIGTERM. A function that still runs when the time is over
-                holds its place until this process ends; then it runs again.
+                holds its place until it ends, or this process does; then it runs again.
         """
-        service, self._service = self._service, None
-        crew = self._handlers.pop(os.getpid(), None)
-        if crew is None:
-            return
-        worker, runner = crew
-        runner.stop()
-        if service is not None and service.is_here:
-            service.stop()
-        runner.wind_up(timeout_s)
-        worker.leave()
+        # Those of a parent that forked this process stay the parent's.
+        crew = self._crews.pop(os.getpid(), None)
+        if crew is not None:
+            crew.stop(timeout_s)
 
     def close(self) -> None:
         """Stop, and close the file. What waits stays there; what was in memory is gone."""
         self.stop()
         self._queue.database.close()
+        self._waiters.release_all()
 
     def __enter__(self) -> BackgroundTaskManager:
         """Start."""
@@ -327,11 +335,17 @@ class BackgroundTaskManager(Asking):
         self.stop()
 
     async def __aenter__(self) -> BackgroundTaskManager:
-        """Start; coroutine functions run on this event loop."""
+        """Start; coroutine functions run on this event loop, with the context variables of now."""
         import asyncio
 
-        self._crew()[1].loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self.start)
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+
+        def start() -> None:
+            crew = self._crew()
+            crew.runner.use_loop(loop, context)
+            self._start(crew)
+
+        await asyncio.to_thread(start)
         return self
 
     async def __aexit__(
@@ -340,16 +354,27 @@ class BackgroundTaskManager(Asking):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop, without holding up the loop."""
+        """Stop, without holding up the loop. One cancellation does not cut it short."""
         import asyncio
 
-        await asyncio.to_thread(self.stop)
+        stopping = asyncio.ensure_future(asyncio.to_thread(self.stop))
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            await stopping
+            raise
 
     async def submit_async(self, *args: Any, **kwargs: Any) -> Handle:
         """As `submit`, without holding up the event loop while it is written."""
         import asyncio
 
         return await asyncio.to_thread(self.submit, *args, **kwargs)
+
+    async def submit_many_async(self, *args: Any, **kwargs: Any) -> list[Handle]:
+        """As `submit_many`, without holding up the event loop while they are written."""
+        import asyncio
+
+        return await asyncio.to_thread(self.submit_many, *args, **kwargs)
 
     def defer_non_critical(
         self, task: Task | Mapping[str, Any], args: Sequence[Any] = ()
@@ -390,7 +415,7 @@ class BackgroundTaskManager(Asking):
             on_deadline=known.on_deadline,
             override=known.override,
         )
-        if self._service is None:
+        if not self._is_started:
             self._run_here(1, handle.id)
         return handle
 
@@ -408,49 +433,60 @@ class BackgroundTaskManager(Asking):
 
     def _run_here(self, most: int, only: int | None = None) -> list[int]:
         """Run up to so many tasks in this thread; their ids."""
-        worker, runner = self._crew()
+        crew = self._crew()
+        worker = crew.worker
         self._begin_periodic()
         worker.adopt_orphans()
         ran: list[int] = []
-        while len(ran) < most:
-            worker.turn(1, only)
-            run = worker.next_run()
-            if run is None and worker.is_behind():
-                continue
-            if run is None:
-                worker.turn(1, only)  # the last turn may have freed what waited for another task
+        try:
+            while len(ran) < most:
+                worker.turn(1, only)
                 run = worker.next_run()
-            if run is None:
-                break
-            runner.run_here(run)
-            ran.append(run.id)
-        worker.turn(0)
+                if run is None and worker.is_behind():
+                    continue
+                if run is None:
+                    worker.turn(1, only)  # the last turn may have freed what waited for another
+                    run = worker.next_run()
+                if run is None:
+                    break
+                crew.runner.run_here(run)
+                ran.append(run.id)
+        finally:
+            worker.turn(0)
         return ran
 
-    def _crew(self) -> tuple[Worker, Runner]:
+    def _crew(self) -> Crew:
         """Who runs tasks in this process."""
-        crew = self._handlers.get(os.getpid())
-        if crew is None:
-            worker = Worker(
-                self._queue,
-                self._registry,
-                self.device,
-                self._scheduler,
-                self._events,
-                self._slots,
-            )
-            commands = Commands(self._queue.database, worker.id, self.device, self._profile)
-            runner = Runner(
-                worker, self.device, self._events, self._slots, self._executor, commands
-            )
-            # Those of a parent that forked this process stay the parent's.
-            self._handlers = {os.getpid(): (worker, runner)}
-            crew = worker, runner
+        pid = os.getpid()
+        crew = self._crews.get(pid)
+        if crew is not None:
+            return crew
+        worker = Worker(
+            self._queue,
+            self._registry,
+            self.device,
+            self._scheduler,
+            self._events,
+            self._slots,
+            in_threads=self._executor is None,
+        )
+        commands = Commands(self._queue.database, worker.id, self.device, self._profile)
+        made = Crew(worker, Runner(worker, self.device, self._events, self._executor, commands))
+        crew = self._crews.setdefault(pid, made)
+        if crew is made:
+            stop_at_exit(self)
+        else:
+            worker.leave()  # another thread was faster
         return crew
 
     def _slots(self) -> int:
         """How many tasks may run at once now."""
-        return self._max_workers or self._profile(_ANY).max_workers
+        if self._max_workers is not None:
+            return self._max_workers
+        reading, known = self.device.latest, self._known_slots
+        if known is None or known[0] is not reading:
+            known = self._known_slots = reading, self._profile(_ANY).max_workers
+        return known[1]
 
     def _profile(self, task: Task) -> Profile:
         """How hard to work on a task now."""
@@ -462,8 +498,13 @@ class BackgroundTaskManager(Asking):
         return self._processor.adjust_processing_for_battery(task, level, plugged)
 
     def _wake(self) -> None:
-        if self._service is not None and self._service.is_here:
-            self._service.wake()
+        crew = self._crews.get(os.getpid())
+        if crew is not None and (service := crew.service) is not None:
+            service.wake()
+
+    def _giving_way(self, awaited: int) -> contextlib.AbstractContextManager[None]:
+        crew = self._crews.get(os.getpid())
+        return contextlib.nullcontext() if crew is None else crew.runner.giving_way(awaited)
 
     def _begin_periodic(self) -> None:
         """Have periodic functions run that were not seen to before."""
@@ -478,12 +519,13 @@ class BackgroundTaskManager(Asking):
 
     @property
     def _worker(self) -> Worker | None:
-        crew = self._handlers.get(os.getpid())
-        return None if crew is None else crew[0]
+        crew = self._crews.get(os.getpid())
+        return None if crew is None else crew.worker
 
     @property
     def _is_started(self) -> bool:
-        return self._service is not None and self._service.is_here
+        crew = self._crews.get(os.getpid())
+        return crew is not None and crew.service is not None
 
 
 _ANY = Task(task_class=TaskClass.NORMAL, created_s=0.0)

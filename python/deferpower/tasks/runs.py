@@ -16,8 +16,6 @@ from deferpower.tasks.payload import to_json
 from deferpower.tasks.spec import Spec
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from deferpower.tasks.function import TaskFunction
 
 _MOST_ERROR_TEXT = 8000
@@ -38,7 +36,8 @@ class Run:
         cancelled: whether somebody wants it cancelled.
         pid: the process of a command; 0 for none.
         paused: whether the command is frozen.
-        future: its end, where it runs elsewhere than in the thread that took it up.
+        waits_for: the task whose end it waits for, having given its place away meanwhile.
+        is_over: whether it has ended.
     """
 
     __slots__ = (
@@ -46,8 +45,8 @@ class Run:
         "claimed",
         "context",
         "function",
-        "future",
         "id",
+        "is_over",
         "lane",
         "lane_until_s",
         "paused",
@@ -57,6 +56,7 @@ class Run:
         "spec",
         "started_monotonic_s",
         "timed_out",
+        "waits_for",
     )
 
     def __init__(
@@ -80,7 +80,18 @@ class Run:
         self.paused = False
         self.paused_s = 0.0
         self.paused_since_s = 0.0
-        self.future: Future[Any] | None = None
+        self.waits_for: int | None = None
+        self.is_over = False
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is a coroutine."""
+        return self.function is not None and self.function.is_async
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it takes no place from others: it is frozen, or waits for another one."""
+        return self.paused or self.waits_for is not None
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """What the function is called with, its context included."""
@@ -134,26 +145,13 @@ class Run:
 
     def returned(self, value: Any, now_s: float) -> Ended:
         """What it means that the function returned."""
-        if value is None:
-            return self._succeeded(None, None, now_s)
-        try:
-            result = to_json(f"the result {value!r:.80}", value)
-        except TaskError as error:
-            # The work is done: running it again would not make its result any better.
-            return self._succeeded(None, f"{error}, so it was not kept", now_s)
-        return self._succeeded(result, None, now_s)
+        return self.succeeded(*result_text(value), now_s)
 
     def raised(self, error: BaseException, now_s: float) -> Ended:
         """What it means that the function raised."""
         if isinstance(error, Stopped) and self.context.was_asked:
             return self.stopped(now_s)
-        if isinstance(error, DeferpowerError):
-            text = str(error)
-        else:
-            text = "".join(traceback.format_exception(error)).strip()
-        # What is no character cannot be kept, and must not keep all else from being kept.
-        text = text[-_MOST_ERROR_TEXT:].encode(errors="backslashreplace").decode()
-        return self.failed(text[-_MOST_ERROR_TEXT:], now_s)
+        return self.failed(error_text(error), now_s)
 
     def stopped(self, now_s: float) -> Ended:
         """What it means that the task stopped since it was asked to."""
@@ -183,7 +181,8 @@ class Run:
             self.id, State.ENQUEUED, now_s, due_s=due_s, touch_s=touch_s, attempts=attempts
         )
 
-    def _succeeded(self, result: str | None, error: str | None, now_s: float) -> Ended:
+    def succeeded(self, result: str | None, error: str | None, now_s: float) -> Ended:
+        """What it means that the function returned this, as JSON; ``error`` says what was lost."""
         if self.spec.every_s is None:
             return Ended(self.id, State.SUCCEEDED, now_s, result=result, error=error)
         return self._next_period(self.spec.every_s, now_s)._replace(result=result, error=error)
@@ -191,6 +190,30 @@ class Run:
     def _next_period(self, every_s: float, now_s: float) -> Ended:
         due_s = next_due_s(self.claimed.due_s, every_s, now_s)
         return Ended(self.id, State.ENQUEUED, now_s, due_s=due_s, created_s=due_s)
+
+
+def result_text(value: Any) -> tuple[str | None, str | None]:
+    """What a function returned as JSON, and why it could not be kept."""
+    if value is None:
+        return None, None
+    try:
+        return to_json(f"the result {value!r:.80}", value), None
+    except TaskError as error:
+        # The work is done: running it again would not make its result any better.
+        return None, f"{error}, so it was not kept"
+
+
+def error_text(error: BaseException) -> str:
+    """What is kept of an exception: what it says, and where it came from."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    if isinstance(error, DeferpowerError):
+        text = str(error)
+    else:
+        text = "".join(traceback.format_exception(error)).strip()
+    # What is no character cannot be kept, and must not keep all else from being kept.
+    text = text[-_MOST_ERROR_TEXT:].encode(errors="backslashreplace").decode()
+    return text[-_MOST_ERROR_TEXT:]
 
 
 def backoff_s(spec: Spec, attempts: int) -> float:

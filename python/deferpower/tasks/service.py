@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,8 @@ _LOOK_FOR_DESKTOP_S = 60.0
 _DEAD_CHECK_S = 15.0
 _PRUNE_S = 600.0
 _CALM_S = 0.02
-"""Commits of others wake the thread no more often than this while it has work."""
+"""Commits wake the thread no more often than this while it has work; and threads that were not
+back for so long are held up by a long task."""
 _FILE, _VERDICT = 2, 3
 
 
@@ -51,19 +52,15 @@ class Service:
         self._prune = prune
         self._stopping = threading.Event()
         self._trouble = Trouble()
+        self._nudged = threading.Event()
+        self._looked_s = float("-inf")
         self._pruned_s = float("-inf")
         self._checked_s = float("-inf")
         self._watch: Watch = scheduler.open_watch()
         if queue.database.wal_path is not None:
             self._watch.follow(queue.database.wal_path)
         self._thread = threading.Thread(target=self._run, name="deferpower-worker", daemon=True)
-        runner.rested = self._watch.wake
-        self._pid = os.getpid()
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it belongs to this process, not to one that this one was forked from."""
-        return self._pid == os.getpid()
+        runner.rested = self.wake
 
     def start(self) -> None:
         """Start the thread."""
@@ -71,12 +68,13 @@ class Service:
 
     def wake(self) -> None:
         """Have the thread look at the queue again."""
+        self._nudged.set()
         self._watch.wake()
 
     def stop(self) -> None:
         """Have the thread end, and wait until it has."""
         self._stopping.set()
-        self._watch.wake()
+        self.wake()
         if self._thread is not threading.current_thread():
             self._thread.join()
         self._watch.close()
@@ -84,14 +82,20 @@ class Service:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._work()
-                self._trouble.over()
-                self._wait()
+                self._nudged.clear()
+                self._keep_house()
+                self._worker.look_after_runs()
+                if not self._threads_take_turns():
+                    self._looked_s = time.monotonic()
+                    self._worker.turn()
+                    self._trouble.over()
+                    self._runner.start_ready()
+                    self._wait()
             except Exception as error:
                 # A full disk or a locked file passes; nothing that was committed is lost.
                 self._pause(self._trouble.tell(error))
 
-    def _work(self) -> None:
+    def _keep_house(self) -> None:
         now_s = self._device.clock()
         if now_s - self._checked_s >= _DEAD_CHECK_S:
             self._worker.adopt_orphans()
@@ -99,10 +103,13 @@ class Service:
         if now_s - self._pruned_s >= _PRUNE_S:
             self._prune()
             self._pruned_s = now_s
-        self._worker.look_after_runs()
-        self._worker.turn()
-        if not self._stopping.is_set():
-            self._runner.start_ready()
+
+    def _threads_take_turns(self) -> bool:
+        """Whether threads that run short tasks are at it, so that there is nothing to do here."""
+        if not self._runner.is_watched:
+            return False
+        self._pause(_CALM_S)
+        return not self._stopping.is_set() and not self._runner.is_held_up(_CALM_S)
 
     def _wait(self) -> None:
         lanes = self._queue.lanes
@@ -119,12 +126,11 @@ class Service:
             waiting, running, self._scheduler.told(reading), self._until_s(reading)
         )
         self._device.take(wake)
-        if wake[0] == _FILE and runs:
-            self._pause(_CALM_S)
-        # The log is written to before the commit can be seen, maybe long before: the disk comes in
-        # between. Who was given the right to write sees it. After each wake, since one for another
-        # reason may have taken note of the file, too.
-        self._queue.database.write(_nothing)
+        calm_s = self._looked_s + _CALM_S - time.monotonic()
+        if wake[0] == _FILE and runs and calm_s > 0:
+            self._nudged.wait(calm_s)
+        # After each wake: one for another reason may have taken note of the file, too.
+        self._queue.database.wait_for_commit()
 
     def _until_s(self, reading: Reading) -> float | None:
         """When to look again whatever happens, on the wall clock."""
@@ -161,10 +167,6 @@ class Service:
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)
-
-
-def _nothing(_: object) -> None:
-    """Write nothing."""
 
 
 def _has_desktop(reading: Reading) -> bool:

@@ -51,7 +51,7 @@ class Crew(Protocol):
     @property
     def places(self) -> int: ...  # noqa: D102
     @property
-    def paused(self) -> int: ...  # noqa: D102
+    def resting(self) -> int: ...  # noqa: D102
     @property
     def suspect(self) -> int | None: ...  # noqa: D102
     def charging_room(self) -> int: ...  # noqa: D102
@@ -162,7 +162,7 @@ def _next_in_turn(record: TaskRecord, queue: Queue, crew: Crew | None) -> tuple[
             f"a time; task {crew.suspect} runs now",
         ), f"the end of task {crew.suspect}"
     places = crew.places
-    if len(crew.runs) - crew.paused >= places:
+    if len(crew.runs) - crew.resting >= places:
         return Reason(
             "busy",
             "a free place",

@@ -65,6 +65,9 @@ class Worker:
 
     Attributes:
         id: its number in the store.
+        waiting: lanes in which tasks wait, as of the last turn.
+        next_wake_s: when the next task is to be touched, seconds since the epoch.
+        has_left: whether it has given up its place among the workers.
     """
 
     def __init__(
@@ -75,21 +78,36 @@ class Worker:
         scheduler: IntelligentScheduler,
         events: Events,
         slots: Callable[[], int],
+        *,
+        in_threads: bool = True,
     ) -> None:
-        """Take its place among the workers of the store."""
+        """Take its place among the workers of the store.
+
+        Args:
+            queue: where tasks come from.
+            registry: functions by name.
+            device: the machine.
+            scheduler: decides which lanes may start.
+            events: where to tell what happens.
+            slots: how many tasks may run at once now.
+            in_threads: whether plain functions run in threads that come back for more; only for
+                those tasks are claimed ahead.
+        """
         self._queue = queue
         self._registry = registry
         self._device = device
         self._scheduler = scheduler
         self._events = events
         self._slots = slots
+        self._in_threads = in_threads
         self._lock = threading.RLock()
         self._ready: deque[Run] = deque()
         self._running: dict[int, Run] = {}
         self._ended: deque[tuple[Run, Ended]] = deque()
         self._share = 1
         self._suspect: int | None = None
-        self._closing = False
+        self._retired = False
+        self.has_left = False
         self._passed_over: set[int] = set()
         self._last_turn_s = device.wall_clock()
         self.next_wake_s: float | None = None
@@ -112,9 +130,9 @@ class Worker:
         return len(self._ready)
 
     @property
-    def paused(self) -> int:
-        """How many commands are frozen; they take no place from others."""
-        return sum(run.paused for run in self.runs)
+    def resting(self) -> int:
+        """How many are frozen, or wait for others; they take no place from those."""
+        return sum(run.is_resting for run in self.runs)
 
     @property
     def places(self) -> int:
@@ -130,9 +148,10 @@ class Worker:
         """Whether a turn has something to do at once, such as what the last one has freed."""
         return self.next_wake_s is not None and self.next_wake_s <= self._device.wall_clock()
 
-    def has_rest(self) -> bool:
-        """Whether nothing runs whose end is not known."""
-        return len(self._running) <= len(self._ended)
+    @property
+    def has_news(self) -> bool:
+        """Whether ends are known that are not written yet."""
+        return bool(self._ended)
 
     def turn(self, most: int | None = None, only: int | None = None) -> int:
         """Write what has ended, and claim what may start; how many were claimed.
@@ -182,7 +201,7 @@ class Worker:
         moves, lapses = self._moves(woken, now_s)
         self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
         # What stops since the worker shuts down must not be claimed anew.
-        groups = [] if self._closing else self._groups(self.waiting, most)
+        groups = [] if self._retired else self._groups(self.waiting, most)
         if not (ended or woken or groups):
             return None
 
@@ -228,13 +247,15 @@ class Worker:
     def _groups(self, lanes: Sequence[int], most: int | None) -> list[tuple[list[int], int]]:
         """Lanes whose tasks may start, with how many of each group at once."""
         outcomes = self._queue.lanes.outcomes(lanes, running=False)
-        running = len(self._running) - self.paused
+        running = len(self._running) - self.resting
         for lane_id in lanes:
             if lane_id not in outcomes:
                 self._pass_over(lane_id)
         slots = self._slots()
-        free = max(0, slots - running)
-        room = max(0, max(self._share, slots) - running) if most is None else most
+        free = max(0, slots - (running - len(self._ready)))
+        # When every place is taken nothing is claimed ahead: it might be taken for hours.
+        room = max(self._share, slots) - running if free else 0
+        room = room if most is None else most
         together: list[int] = []
         one_by_one: list[int] = []
         charging: list[int] = []
@@ -244,10 +265,12 @@ class Worker:
                 continue
             if lane.task.task_class is TaskClass.CHARGING_ONLY and lane.task.override is None:
                 charging.append(lane_id)
-            elif lane.name == COMMAND or lane.at_most_once:
+            elif lane.at_most_once or self._is_never_ahead(lane.name):
                 one_by_one.append(lane_id)
             else:
                 together.append(lane_id)
+        if one_by_one or charging:
+            free -= sum(self._has_free_place(run) for run in list(self._ready))
         free = free if most is None else min(free, most)
         return [
             (group, limit)
@@ -258,6 +281,17 @@ class Worker:
             )
             if group and limit > 0
         ]
+
+    def _is_never_ahead(self, name: str) -> bool:
+        """Whether tasks of this name are claimed for free places only: they may take long."""
+        function = self._registry.get(name)
+        return function is None or function.is_async or not self._in_threads
+
+    def _has_free_place(self, run: Run) -> bool:
+        """Whether it was claimed for a free place, and not ahead."""
+        spec = run.spec
+        by_class = spec.task_class is TaskClass.CHARGING_ONLY
+        return by_class or spec.at_most_once or self._is_never_ahead(spec.name)
 
     def _knows(self, lane_id: int, lane: Lane) -> bool:
         """Whether this program has the function of a lane."""
@@ -283,7 +317,10 @@ class Worker:
         """How many more charging-only tasks may start now."""
         reading = self._device.latest
         batch = 1 if reading is None else self._scheduler.charging_batch(reading)
-        runs = sum(run.spec.task_class is TaskClass.CHARGING_ONLY for run in self.runs)
+        runs = sum(
+            run.spec.task_class is TaskClass.CHARGING_ONLY and run.waits_for is None
+            for run in self.runs
+        )
         return max(0, batch - runs)
 
     def _claim(
@@ -358,20 +395,36 @@ class Worker:
         """Give up the place among the workers, unless something still runs."""
         if not self._running:
             self._queue.database.write(lambda cursor: workers.forget(cursor, self.id))
+            self.has_left = True
+
+    def retire(self) -> None:
+        """Claim nothing more, and give back what has not begun."""
+        with self._lock:
+            self._retired = True
+            self.release_ready()
 
     def release_ready(self) -> None:
-        """Give back what was claimed and has not begun, and claim no more."""
+        """Give back what was claimed and has not begun."""
         with self._lock:
-            self._closing = True
-            given_back = []
+            given_back: list[Run] = []
             while (run := self.next_run()) is not None:
-                given_back.append(run.id)
-                self._running.pop(run.id, None)
-            if given_back:
-                now_s = self._device.wall_clock()
+                given_back.append(run)
+            if not given_back:
+                return
+            ids = [run.id for run in given_back]
+            now_s = self._device.wall_clock()
+            try:
                 self._queue.database.write(
-                    lambda cursor: turns.release(cursor, self.id, given_back, now_s)
+                    lambda cursor: turns.release(cursor, self.id, ids, now_s)
                 )
+            except BaseException:
+                self._ready.extendleft(reversed(given_back))
+                raise
+            for task_id in ids:
+                del self._running[task_id]
+            if self._suspect in ids:
+                self._suspect = None
+            self._share = 1
 
     def look_after_runs(self) -> None:
         """Tell running tasks to stop whose conditions do not hold any more, or whose time is over.
@@ -471,4 +524,4 @@ class Worker:
         if ran_s < _SHORT_S:
             self._share = min(_MOST_SHARE, self._share * 2)
         else:
-            self._share = self._slots()
+            self._share = 1

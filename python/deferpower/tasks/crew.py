@@ -1,0 +1,54 @@
+"""Who runs the tasks of a manager in one process: `Crew`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deferpower.tasks.runner import Runner
+    from deferpower.tasks.service import Service
+    from deferpower.tasks.worker import Worker
+
+
+class Crew:
+    """A worker, its runner, and the quiet thread once it was started.
+
+    Attributes:
+        worker: claims tasks, and writes what became of them.
+        runner: runs them.
+        service: the quiet thread; ``None`` while it was not started.
+    """
+
+    def __init__(self, worker: Worker, runner: Runner) -> None:
+        self.worker = worker
+        self.runner = runner
+        self.service: Service | None = None
+        self._is_over = False
+        self._lock = threading.Lock()
+
+    def start(self, service: Callable[[], Service], prepare: Callable[[], None]) -> None:
+        """Start the quiet thread, unless it runs, or all is over.
+
+        Args:
+            service: makes it.
+            prepare: called before it begins.
+        """
+        with self._lock:
+            if self.service is None and not self._is_over:
+                self.service = service()
+                prepare()
+                self.service.start()
+
+    def stop(self, timeout_s: float | None) -> None:
+        """Begin nothing more, tell what runs to stop, and wait for it so long."""
+        with self._lock:
+            self._is_over = True
+            service, self.service = self.service, None
+        try:
+            self.runner.stop()
+        finally:
+            if service is not None:
+                service.stop()
+            self.runner.wind_up(timeout_s)
