@@ -209,7 +209,7 @@ class Round:
             return Held(at_ns, None)
         if not rows:
             return Held(at_ns, frozenset(), registered=False)
-        return Held(at_ns, frozenset(task for _, task in rows if task is not None))
+        return Held(at_ns, frozenset(task for _, task in rows if isinstance(task, int)))
 
     def _retry_quarantined(self) -> None:
         """Have quarantined tasks run again, and those that waited for them in vain."""

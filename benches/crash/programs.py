@@ -20,7 +20,7 @@ Durability = Literal["full", "process"]
 _MOST_QUEUED = 300
 _FULL_PAUSE_S = 0.02
 _LONGEST_STEP_S = 0.02
-_ANYTIME = {"override": "execute_now", "pass_context": True}
+_ANYTIME: dict[str, Any] = {"override": "execute_now", "pass_context": True}
 
 
 class Place(NamedTuple):
