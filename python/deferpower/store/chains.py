@@ -159,8 +159,9 @@ def first_after(cursor: apsw.Cursor, tasks: Sequence[int], of: Sequence[int]) ->
 
 
 def revive(cursor: apsw.Cursor, task: int, now_s: float) -> list[int]:
-    """Have an ended task wait again; with it what failed or expired before it, and what failed for
-    having waited for any of them.
+    """Have an ended task wait again, and what failed or expired with it.
+
+    That is what came before it, and what failed for having waited for any of them.
 
     Returns:
         Ids of those that wait again; without this one if it succeeded, has not ended, or comes
