@@ -314,7 +314,7 @@ class Database:
             committing = True
             execute("COMMIT")
             return result
-        except (apsw.Error, MemoryError) as error:
+        except (apsw.Error, MemoryError, UnicodeDecodeError) as error:
             committing = False
             failure = self._explained(error, connection)
             if failure is error:
