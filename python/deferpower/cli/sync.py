@@ -31,10 +31,10 @@ status   show what waits, for which target, and why
 dead     show what was refused, or has failed three times; --discard deletes it
 replay   have dead items sent again
 
-URL is https://..., file:///directory, s3://bucket/path, gs:// or az://. A user and
-password in it are used and never kept, so flush needs the same URL as push. On
-battery below 30 % only items of high priority go, below 50 % no low ones; low
-ones also wait for a network that is not metered.
+URL is https://..., file:///directory, s3://bucket/path, gs:// or az://. A user
+and password in it are used and never kept, so flush needs the same URL as push.
+On battery below 30 % only items of high priority go, below 50 % no low ones;
+low ones also wait for a network that is not metered.
 
 Exit status: 0, or 1 if flush leaves something that waits or made an item dead,
 or if an item that was to be replayed or discarded is not dead.
