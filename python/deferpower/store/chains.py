@@ -35,7 +35,7 @@ def link(cursor: apsw.Cursor, task: int, before: Sequence[int], ends: Sequence[i
         ends: and those that must have ended in whatever way.
     """
     links = [(first, task, place, 0) for place, first in enumerate(before)]
-    links += [(first, task, len(links) + place, 1) for place, first in enumerate(ends)]
+    links += [(first, task, -1, 1) for first in ends]
     cursor.executemany(
         "INSERT INTO links (before, after, place, any_end) VALUES (?, ?, ?, ?)", links
     )
@@ -136,12 +136,12 @@ def blocking(cursor: apsw.Cursor, task: int) -> list[Before]:
 
 
 def results_before(cursor: apsw.Cursor, task: int) -> list[str | None]:
-    """Results of the tasks that had to succeed before a task, in its order."""
+    """Results of the tasks that a task came after, in its order."""
     return [
         row[0]
         for row in cursor.execute(
             "SELECT tasks.result FROM links JOIN tasks ON tasks.id = links.before"
-            " WHERE links.after = ? AND NOT links.any_end ORDER BY links.place",
+            " WHERE links.after = ? AND links.place >= 0 ORDER BY links.place",
             (task,),
         )
     ]
@@ -163,11 +163,22 @@ def revive(cursor: apsw.Cursor, task: int, now_s: float) -> list[int]:
 
     That is what came before it, and what failed for having waited for any of them.
 
+    What may run at most once does not come back with another. Nobody can tell whether it was
+    done, so those that are to run again do not wait for it any more.
+
     Returns:
         Ids of those that wait again; without this one if it succeeded, has not ended, or comes
-        after one that was cancelled or may run at most once.
+        after one that was cancelled.
     """
     revived = _not_done_before(cursor, task)
+    cursor.execute(
+        "UPDATE links SET any_end = 1 WHERE after IN (SELECT value FROM json_each(?))"
+        " AND before IN (SELECT tasks.id FROM tasks JOIN specs ON specs.id = tasks.spec"
+        f" WHERE tasks.state = ? AND {_AT_MOST_ONCE}"
+        "  AND tasks.id IN (SELECT before FROM links WHERE after IN"
+        "   (SELECT value FROM json_each(?)))) AND before NOT IN (SELECT value FROM json_each(?))",
+        (json.dumps(revived), State.FAILED, json.dumps(revived), json.dumps(revived)),
+    )
     cursor.executemany(_REVIVE, [(now_s, one) for one in revived])
     wanted = revived
     while wanted:
@@ -210,11 +221,11 @@ _REVIVE = (
 )
 
 
-def _not_done_before(cursor: apsw.Cursor, task: int) -> list[int]:
-    """A task that ended without success, and those before it that failed or expired.
+_AT_MOST_ONCE = "coalesce(json_extract(specs.text, '$.at_most_once'), 0)"
 
-    None that may run at most once: that must be asked for by its own number.
-    """
+
+def _not_done_before(cursor: apsw.Cursor, task: int) -> list[int]:
+    """A task that ended without success, and those before it that may come back with it."""
     return [
         row[0]
         for row in cursor.execute(
@@ -224,7 +235,7 @@ def _not_done_before(cursor: apsw.Cursor, task: int) -> list[int]:
             " JOIN tasks AS first ON first.id = links.before"
             " JOIN specs ON specs.id = first.spec"
             " WHERE NOT links.any_end AND first.state IN (?, ?)"
-            " AND coalesce(json_extract(specs.text, '$.at_most_once'), 0) = 0)"
+            f" AND NOT {_AT_MOST_ONCE})"
             " SELECT id FROM undone",
             (task, State.SUCCEEDED, State.FAILED, State.EXPIRED),
         )

@@ -62,7 +62,8 @@ CREATE INDEX tasks_worker ON tasks (worker) WHERE worker IS NOT NULL;
 CREATE INDEX tasks_finished ON tasks (state, finished_s) WHERE finished_s IS NOT NULL;
 CREATE INDEX tasks_unique ON tasks (unique_key) WHERE unique_key IS NOT NULL AND finished_s IS NULL;
 
--- A task that waits for another to succeed, or (any_end) to end in whatever way.
+-- A task that waits for another to succeed, or (any_end) to end in whatever way. place: among the
+-- results that are handed on; below 0 if this one's is not.
 CREATE TABLE links (
     before INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
     after INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,

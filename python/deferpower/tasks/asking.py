@@ -150,11 +150,12 @@ class Asking:
         """Have a task that failed, expired or was cancelled wait again, its attempts forgotten.
 
         So does what it comes after, if that failed or expired, and what failed for having waited
-        for it. It begins from its checkpoint. One that waits or runs is left as it is.
+        for it. One before it that failed and may run at most once is not run again, and no longer
+        waited for. It begins from its checkpoint. One that waits or runs is left as it is.
 
         Raises:
-            TaskError: there is none, or it succeeded, or it comes after one that was cancelled or
-                may run at most once, or another task holds its key now.
+            TaskError: there is none, or it succeeded, or it comes after one that was cancelled, or
+                another task holds its key now.
         """
         self._intake.retry(task_id, self.device.wall_clock())
         self._wake()
