@@ -464,7 +464,6 @@ def test_a_narrower_terminal_leaves_nothing_behind(
 ) -> None:
     agent.submit("patient")
     agent.submit("train", [1], constraints=CHARGING)
-    # With something above it, which moves up as the terminal wraps what stands below.
     screen.start(f"seq 5; {shlex.join(command_line(APP))}", env, (80, 24))
     screen.wait_for(lambda lines: any("patient()" in line for line in lines), "the display")
     screen.resize(34, 24)
@@ -472,7 +471,7 @@ def test_a_narrower_terminal_leaves_nothing_behind(
         lambda lines: any(line.endswith("...") for line in lines), "the narrow display"
     )
     assert sum(line == "waiting" for line in shown) == 1
-    assert sum("1 running" in line for line in shown) == 1
+    assert [at for at, line in enumerate(shown) if "1 running" in line] == [0]
     assert sum("on battery at" in line for line in shown) == 1
 
 

@@ -120,6 +120,7 @@ class Live:
         with self._lock:
             columns, _ = _size(self._terminal)
             self._write(self._over(columns) + "\x1b[J" + text)
+            self._drawn = [clipped(line, columns - 1) for line in self._drawn]
             self._write("".join(f"{line}\x1b[K\n" for line in self._drawn))
 
     def close(self) -> None:
@@ -135,9 +136,14 @@ class Live:
             sys.stdout, sys.stderr = self._before
 
     def _over(self, columns: int) -> str:
-        """Up to the first of the drawn lines, which a narrower terminal has wrapped."""
-        height = sum(max(1, -(-len(line) // columns)) for line in self._drawn)
-        return f"\r\x1b[{height}A" if height else ""
+        """Up to the first of the drawn lines.
+
+        A terminal that has become narrower than they are may have wrapped them, or not: terminals
+        differ, so nobody knows where they stand, and the screen is begun anew.
+        """
+        if any(len(line) > columns for line in self._drawn):
+            return "\x1b[H\x1b[2J"
+        return f"\r\x1b[{len(self._drawn)}A" if self._drawn else ""
 
     def _in_foreground(self) -> bool:
         # One that runs in the background must not draw over what stands in front.
