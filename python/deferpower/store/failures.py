@@ -22,6 +22,7 @@ ENVIRONMENT = (
     apsw.PermissionsError,
     apsw.ProtocolError,
     apsw.ReadOnlyError,
+    UnicodeDecodeError,  # of a text that is damaged
 )
 """Errors that come from the file, the disk or other processes, never from the SQL."""
 
@@ -68,7 +69,7 @@ def _sentence(error: BaseException, system_errno: int) -> str:
     match error:
         case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
             return "another program keeps it locked; try again, or end that program"
-        case apsw.CorruptError():
+        case apsw.CorruptError() | UnicodeDecodeError():
             return f"the file is damaged ({error}); move it away, or put a backup in its place"
         case apsw.NotADBError():
             return "not a SQLite database; give another path"

@@ -16,6 +16,7 @@ APPLICATION_ID = 0x64667077
 """Marks a SQLite file as one of deferpower's: "dfpw"."""
 
 _MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 
 _MAX_LINKS = 40
 
@@ -99,7 +100,7 @@ def prepare(path: str, known: int) -> None:
 
 def _refuse_foreign(path: str, known: int) -> None:
     header = _header(path)
-    if not header.startswith(_MAGIC):
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise explained(apsw.NotADBError(), path)
     if int.from_bytes(header[68:72]) != APPLICATION_ID:
         raise StoreError(f"{path}: a database of another program; give another path")
@@ -118,7 +119,7 @@ def _header(path: str) -> bytes:
     try:
         file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
         try:
-            return file.xRead(100, 0)
+            return file.xRead(_HEADER_BYTES, 0)
         finally:
             file.xClose()
     except apsw.Error as error:

@@ -6,6 +6,8 @@ import enum
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from deferpower.errors import StoreError
+
 
 class State(enum.IntEnum):
     """Where a task stands; the numbers are those in the file."""
@@ -17,6 +19,10 @@ class State(enum.IntEnum):
     FAILED = 4
     CANCELLED = 5
     EXPIRED = 6
+
+    @classmethod
+    def _missing_(cls, value: object) -> State:
+        raise damaged("a task", f"{value!r} is no state")
 
 
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED})
@@ -56,3 +62,10 @@ class TaskRow(NamedTuple):
         """The row of a query that names the columns in this order."""
         found = cls._make(row)
         return found._replace(state=State(found.state))
+
+
+def damaged(where: str, why: str) -> StoreError:
+    """The error for a row that makes no sense, though SQLite found nothing wrong with it."""
+    return StoreError(
+        f"{where}: the file is damaged ({why}); move it away, or put a backup in its place"
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from deferpower.store.records import damaged
+
 if TYPE_CHECKING:
     from deferpower.store.database import Database
 
@@ -13,6 +15,7 @@ class Texts:
 
     def __init__(self, database: Database, table: Literal["specs", "lanes"]) -> None:
         self._database = database
+        self._table = table
         self._select_id = f"SELECT id FROM {table} WHERE text = ?"
         self._select_text = f"SELECT text FROM {table} WHERE id = ?"
         self._insert = f"INSERT INTO {table} (text) VALUES (?) ON CONFLICT DO NOTHING"
@@ -41,6 +44,8 @@ class Texts:
             found = self._database.read(
                 lambda cursor: cursor.execute(self._select_text, (text_id,)).get
             )
+            if found is None:
+                raise damaged(f"{self._table} {text_id}", "there is no such row")
             self._note(text_id, found)
         return found
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from deferpower.errors import TaskError
-from deferpower.store.records import State, TaskRow
+from deferpower.store.records import State, TaskRow, damaged
 from deferpower.tasks.spec import Spec
 
 
@@ -93,7 +93,18 @@ class TaskRecord(NamedTuple):
 
     @classmethod
     def of(cls, row: TaskRow, spec: Spec, idempotency_key: str) -> TaskRecord:
-        """The record of a row."""
+        """The record of a row.
+
+        Raises:
+            StoreError: the row makes no sense.
+        """
+        try:
+            return cls._of(row, spec, idempotency_key)
+        except (TypeError, ValueError) as error:
+            raise damaged(f"task {row.id}", str(error)) from error
+
+    @classmethod
+    def _of(cls, row: TaskRow, spec: Spec, idempotency_key: str) -> TaskRecord:
         args, kwargs = json.loads(row.payload)
         return cls(
             id=row.id,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
-from deferpower.errors import DeferpowerError
+from deferpower.errors import DeferpowerError, StoreError
 
 _log = logging.getLogger("deferpower.tasks")
 
@@ -41,3 +43,16 @@ class Trouble:
             _log.warning("worker: goes on")
             self._said.clear()
         self._retry_s = _FIRST_RETRY_S
+
+
+@contextlib.contextmanager
+def survived() -> Iterator[None]:
+    """Log a failure of the store, and go on: a worker ends whether it can be written or not."""
+    try:
+        yield
+    except StoreError as error:
+        _log.error(
+            "worker: %s; it ends all the same: what it could not write the end of runs again once "
+            "this program has ended",
+            error,
+        )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferpower.store import chains, owner, turns, workers
-from deferpower.store.records import ENDED, State
+from deferpower.store.records import ENDED, State, damaged
 from deferpower.store.turns import Claimed, Ended, Lapse, Move, Woken
 from deferpower.task import TaskClass, Verdict
 from deferpower.tasks.context import Context
@@ -51,13 +51,14 @@ _FATES: dict[State, EventKind] = {
 
 
 class _Turn(NamedTuple):
-    """What a turn wrote."""
+    """What a turn wrote; ``touched`` counts the tasks whose moment had come and that it changed."""
 
     written: list[Ended]
     expired: list[int]
     cascade: list[int]
     claimed: list[Claimed]
     next_wake_s: float | None
+    touched: int
 
 
 class Worker:
@@ -101,6 +102,7 @@ class Worker:
         self._slots = slots
         self._in_threads = in_threads
         self._lock = threading.RLock()
+        self._claimed: deque[Claimed] = deque()
         self._ready: deque[Run] = deque()
         self._running: dict[int, Run] = {}
         self._ended: deque[tuple[Run, Ended]] = deque()
@@ -110,6 +112,7 @@ class Worker:
         self.has_left = False
         self._passed_over: set[int] = set()
         self._last_turn_s = device.wall_clock()
+        self._untouched: Woken | None = None
         self.next_wake_s: float | None = None
         self.waiting: list[int] = []
 
@@ -174,6 +177,9 @@ class Worker:
                     turns.next_wake_s(cursor),
                 )
             )
+            self._refuse_standstill(woken)
+            self._untouched = None
+            self._take_up(now_s)
             ended = self._take_ended()
             try:
                 turn = self._carry_out(ended, woken, lanes, now_s, most, only)
@@ -184,8 +190,10 @@ class Worker:
             if turn is None:
                 return 0
             self.next_wake_s = turn.next_wake_s
-            self._take_up(turn.claimed, now_s)
+            self._untouched = woken[0] if woken and not turn.touched else None
+            self._claimed.extend(turn.claimed)
             self._report({run.id: run for run, _ in ended}, turn)
+            self._take_up(now_s)
             return len(turn.claimed)
 
     def _carry_out(
@@ -207,12 +215,15 @@ class Worker:
 
         def work(cursor: apsw.Cursor) -> _Turn:
             written = turns.finish(cursor, self.id, [row for _, row in ended])
+            changes = cursor.connection.total_changes()
             expired = turns.lapse(cursor, lapses, now_s)
             turns.move(cursor, moves)
+            touched = cursor.connection.total_changes() - changes
             done = [row.id for row in written if row.state in ENDED]
             cascade = chains.settle(cursor, done + expired, now_s) if done or expired else []
             claimed = self._claim(cursor, groups, now_s, most, only)
-            return _Turn(written, expired, cascade, claimed, turns.next_wake_s(cursor))
+            next_wake_s = turns.next_wake_s(cursor)
+            return _Turn(written, expired, cascade, claimed, next_wake_s, touched)
 
         return self._queue.database.write(work)
 
@@ -226,6 +237,14 @@ class Worker:
             if self._suspect == run.id:
                 self._suspect = None
         return ended
+
+    def _refuse_standstill(self, woken: Sequence[Woken]) -> None:
+        """Raise `StoreError` if the last turn was to touch the same tasks and could not.
+
+        Then what the index says is not what stands in the rows, and every turn would be the same.
+        """
+        if woken and woken[0] == self._untouched:
+            raise damaged(f"task {woken[0].id}", "its moment has come, and it cannot be moved")
 
     def _moves(self, woken: Sequence[Woken], now_s: float) -> tuple[list[Move], list[Lapse]]:
         """Where tasks go whose moment has come, and which have missed their deadline."""
@@ -350,9 +369,11 @@ class Worker:
             claimed += turns.claim(cursor, self.id, now_s, lanes, limit)
         return claimed
 
-    def _take_up(self, claimed: Sequence[Claimed], now_s: float) -> None:
-        for row in claimed:
-            run = self._run(row, now_s)
+    def _take_up(self, now_s: float) -> None:
+        """Get ready to run what was claimed; what fails to be read is left to the next turn."""
+        while self._claimed:
+            run = self._run(self._claimed[0], now_s)
+            self._claimed.popleft()
             self._running[run.id] = run
             self._ready.append(run)
 
@@ -393,7 +414,7 @@ class Worker:
 
     def leave(self) -> None:
         """Give up the place among the workers, unless something still runs."""
-        if not self._running:
+        if not self._running and not self._claimed:
             self._queue.database.write(lambda cursor: workers.forget(cursor, self.id))
             self.has_left = True
 
