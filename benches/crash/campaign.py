@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
 import random
 import signal
@@ -34,6 +35,7 @@ _TOLD_FIRST = 0.1
 """How many of the workers are told to end, and killed on their way out."""
 _WAY_OUT_S = 0.02
 _RETRY_EVERY = 50
+_RESTORING = (122, 128)
 _DRAIN_S = 60.0
 _LEAVE_S = 20.0
 
@@ -202,14 +204,30 @@ class Round:
             "SELECT workers.id, tasks.id FROM workers LEFT JOIN tasks ON tasks.worker = workers.id"
             " WHERE workers.pid = ?"
         )
-        try:
-            with self._connection() as connection:
-                rows = connection.execute(select, (pid,)).fetchall()
-        except (apsw.BusyError, apsw.ProtocolError):
+        if self._keeps_everybody_out():
             return Held(at_ns, None)
+        with self._connection() as connection:
+            rows = connection.execute(select, (pid,)).fetchall()
         if not rows:
             return Held(at_ns, frozenset(), registered=False)
         return Held(at_ns, frozenset(task for _, task in rows if isinstance(task, int)))
+
+    def _keeps_everybody_out(self) -> bool:
+        """Whether the frozen process restores the log, so that to read would be to wait for it.
+
+        Source: SQLite's wal.c and os_unix.c: the locks that whoever restores it holds.
+        """
+        try:
+            shared = Path(f"{self._place.queue}-shm").open("r+b")
+        except FileNotFoundError:
+            return False
+        with shared:
+            try:
+                for byte in _RESTORING:
+                    fcntl.lockf(shared, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
+            except BlockingIOError:
+                return True
+        return False
 
     def _retry_quarantined(self) -> None:
         """Have quarantined tasks run again, and those that waited for them in vain."""

@@ -125,7 +125,8 @@ def submit(place: Place, seed: int) -> NoReturn:
         except QueueFull:
             time.sleep(_FULL_PAUSE_S)
             continue
-        last = handles[-1]
+        # What comes after a task that may run at most once fails with it, and no retry helps.
+        last = handles[-1] if handles[-1].record.name != "once" else None
         os.write(promises, "".join(f"{handle.id}\n" for handle in handles).encode())
         time.sleep(dice.uniform(0, 0.005))
 
