@@ -218,15 +218,13 @@ class Round:
         Source: SQLite's wal.c and os_unix.c: the locks that whoever restores it holds.
         """
         try:
-            shared = Path(f"{self._place.queue}-shm").open("r+b")
-        except FileNotFoundError:
-            return False
-        with shared:
-            try:
+            with Path(f"{self._place.queue}-shm").open("r+b") as shared:
                 for byte in _RESTORING:
                     fcntl.lockf(shared, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
-            except BlockingIOError:
-                return True
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
         return False
 
     def _retry_quarantined(self) -> None:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from deferpower.tasks.trouble import survived
+
 if TYPE_CHECKING:
     from deferpower.tasks.runner import Runner
     from deferpower.tasks.service import Service
@@ -47,8 +49,10 @@ class Crew:
             self._is_over = True
             service, self.service = self.service, None
         try:
-            self.runner.stop()
+            with survived():
+                self.runner.stop()
         finally:
             if service is not None:
                 service.stop()
-            self.runner.wind_up(timeout_s)
+            with survived():
+                self.runner.wind_up(timeout_s)
