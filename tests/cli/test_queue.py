@@ -186,14 +186,15 @@ def test_one_that_does_not_exist_stops_no_other(say: Any, queue: BackgroundTaskM
 
 
 def test_retry(say: Any, queue: BackgroundTaskManager) -> None:
-    for name in ("broken", "broken", "train"):
-        queue.submit(name, [1] if name == "train" else [])
+    for name in ("broken", "broken", "train", "echo"):
+        queue.submit(name, [] if name == "broken" else [1])
     queue.process_background_tasks()
     assert say("retry 1") == (0, "task 1: waits again\n", "")
     assert queue.get(1).attempts == 0
-    status, out, err = say("retry 3")
+    assert say("retry 3") == (0, "task 3: left as it is: it waits\n", "")
+    status, out, err = say("retry 4")
     assert (status, out) == (1, "")
-    assert err.startswith("deferpower: task 3: it has not ended; only one that failed")
+    assert err.startswith("deferpower: task 4: it succeeded; only one that failed")
     assert say("retry --failed") == (0, "task 2: waits again\n", "")
     assert queue.get(2).state is TaskState.ENQUEUED
 

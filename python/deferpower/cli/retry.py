@@ -13,10 +13,11 @@ _SHARE = 1000
 
 _EPILOG = f"""\
 A task that failed, expired or was cancelled waits again, as if it had just been
-submitted; its attempts are forgotten.
+submitted; its attempts are forgotten. What it comes after and failed waits
+again with it. One that waits or runs is left as it is.
 
-Exit status: 0, or 1 if there is no such task, or one that has not ended or has
-succeeded.
+Exit status: 0, or 1 if there is no such task, or one that cannot run again, as
+one that has succeeded.
 
 {queue_file.HELP}
 
@@ -61,5 +62,10 @@ def _failed(manager: BackgroundTaskManager) -> Iterator[int]:
 
 
 def _retry(manager: BackgroundTaskManager, task_id: int) -> changing.Answer:
+    before = manager.get(task_id).state
     manager.retry(task_id)
+    if before is TaskState.RUNNING:
+        return changing.Answer(str(before), "left as it is: it runs")
+    if not before.has_ended:
+        return changing.Answer(str(before), "left as it is: it waits")
     return changing.Answer("enqueued", "waits again")
