@@ -448,15 +448,18 @@ def test_what_tasks_print_and_what_fails_stays_above_the_display(
     screen.wait_for(lambda lines: any("patient()" in line for line in lines), "the display")
     agent.submit("echo", ["hello"])
     agent.submit("broken", max_attempts=1)
-    failed = "failed task 3 broken: ValueError: no good"
+    failed, echoed = "failed task 3 broken: ValueError: no good", "succeeded task 2 echo"
+    # What is drawn may be older than what stands above it.
     shown = screen.wait_for(
-        lambda lines: any(failed in x for x in lines) and any("1 failed" in x for x in lines),
+        lambda lines: all(
+            any(text in line for line in lines) for text in (failed, echoed, "1 failed")
+        ),
         "the failure",
     )
-    above = shown[: next(at for at, line in enumerate(shown) if " running" in line)]
-    assert above[0] == "echo says hello"
-    assert failed in above[1]
-    assert any("succeeded task 2 echo" in line for line in shown[len(above) :])
+    at = next(at for at, line in enumerate(shown) if " running" in line)
+    assert "echo says hello" in shown[:at]
+    assert any(failed in line for line in shown[:at])
+    assert any(echoed in line for line in shown[at:])
 
 
 def test_a_narrower_terminal_leaves_nothing_behind(
