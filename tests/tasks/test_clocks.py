@@ -117,3 +117,16 @@ def test_time_that_passes_however_it_does_brings_what_was_due_once(
     device.clock.advance(10 * HOUR_S)
     run_until_idle(tasks)
     assert ran == ["a", "b", "c"]
+
+
+def test_a_clock_that_was_ahead_for_a_moment_only(
+    tasks: BackgroundTaskManager, device: FakeDevice, ran: list[str]
+) -> None:
+    run_until_idle(tasks)
+    device.clock.jump(5 * HOUR_S)
+    tasks.submit("note", ["in a minute"], delay_s=60)
+    device.clock.jump(-5 * HOUR_S)
+    run_until_idle(tasks)
+    device.clock.advance(60)
+    run_until_idle(tasks)
+    assert ran == ["in a minute"]

@@ -111,6 +111,8 @@ class Intake:
 
     def _new_task(self, call: Call, now_s: float) -> NewTask:
         spec, text, due_s, life_s, key, _, _, metadata, not_before_s = call
+        if now_s > self._queue.latest_s:
+            self._queue.latest_s = now_s
         known = self._queue.known(spec, now_s)
         at: int | None = known.lane
         wake_s: float | None = None

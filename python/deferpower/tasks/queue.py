@@ -48,6 +48,8 @@ class Queue:
         database: where they are kept.
         lanes: what they ask of the machine.
         id: names this queue among all.
+        latest_s: the latest moment that this program wrote or acted upon, by the wall clock: what
+            is earlier now shows that it was set back.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Queue:
         self.specs = Texts(self.database, "specs")
         self.lanes = Lanes(scheduler, Texts(self.database, "lanes"))
         self.id = self._store_id()
+        self.latest_s = 0.0
         self._specs_by_id: dict[int, Spec] = {}
         self._known: dict[int, Known] = {}
 

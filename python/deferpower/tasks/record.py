@@ -55,6 +55,7 @@ class TaskRecord(NamedTuple):
         created_s: when it was asked for; of a periodic one, when its period began.
         since_s: since when it is in its state.
         due_s: not before then.
+        is_due: whether a worker has seen that moment come; it holds if the clock is set back.
         deadline_s: when it must have begun; ``None`` for no end.
         attempts: runs so far, the present one included.
         crashes: how often its worker died while it ran.
@@ -78,6 +79,7 @@ class TaskRecord(NamedTuple):
     created_s: float
     since_s: float
     due_s: float
+    is_due: bool
     deadline_s: float | None
     attempts: int
     crashes: int
@@ -116,6 +118,7 @@ class TaskRecord(NamedTuple):
             created_s=row.created_s,
             since_s=_since_s(row),
             due_s=row.due_s,
+            is_due=row.lane is not None,
             deadline_s=None if row.life_s is None else row.created_s + row.life_s,
             attempts=row.attempts,
             crashes=row.crashes,

@@ -99,7 +99,7 @@ def _waits_for(
     record: TaskRecord, scheduler: IntelligentScheduler, reading: Reading, now_s: float
 ) -> tuple[tuple[Reason, ...], str | None, float | None]:
     """What time or the machine keeps it for; what would end that; when to ask again."""
-    if record.due_s > now_s:
+    if record.due_s > now_s and not record.is_due:
         reason = _not_due(record, now_s)
         return (reason,), f"time alone: {reason.seen}", record.due_s
     life_s = None if record.deadline_s is None else record.deadline_s - record.created_s

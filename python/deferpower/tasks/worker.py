@@ -111,13 +111,12 @@ class Worker:
         self._retired = False
         self.has_left = False
         self._passed_over: set[int] = set()
-        self._last_turn_s = device.wall_clock()
         self._untouched: Woken | None = None
         self.next_wake_s: float | None = None
         self.waiting: list[int] = []
 
         def work(cursor: apsw.Cursor) -> int:
-            turns.take_back_future(cursor, self._last_turn_s)
+            turns.take_back_future(cursor, device.wall_clock())
             return workers.register(cursor, owner.this_process())
 
         self.id = queue.database.write(work)
@@ -167,9 +166,9 @@ class Worker:
             reading = self._device.read()
             self._scheduler.observe(reading)
             now_s = self._device.wall_clock()
-            if now_s < self._last_turn_s - turns.CLOCK_STEP_S:
+            if now_s < self._queue.latest_s - turns.CLOCK_STEP_S:
                 self._queue.database.write(lambda cursor: turns.take_back_future(cursor, now_s))
-            self._last_turn_s = now_s
+            self._queue.latest_s = now_s
             woken, lanes, self.next_wake_s = self._queue.database.read(
                 lambda cursor: (
                     turns.woken(cursor, now_s, _MOST_WOKEN),
