@@ -47,7 +47,7 @@ def crash(manager: BackgroundTaskManager, most: int = 1) -> int:
     What is left in the file is what a process leaves that was killed: its claims, and a worker of
     a process that is gone.
     """
-    worker, _ = manager._crew()
+    worker = manager._crew().worker
     worker.adopt_orphans()
     claimed = worker.turn(most)
 
@@ -55,5 +55,5 @@ def crash(manager: BackgroundTaskManager, most: int = 1) -> int:
         cursor.execute("UPDATE workers SET started = 'long ago' WHERE id = ?", (worker.id,))
 
     manager._queue.database.write(die)
-    manager._handlers.clear()
+    manager._crews.clear()
     return claimed
