@@ -206,8 +206,11 @@ class Round:
         )
         if self._keeps_everybody_out():
             return Held(at_ns, None)
-        with self._connection() as connection:
-            rows = connection.execute(select, (pid,)).fetchall()
+        try:
+            with self._connection() as connection:
+                rows = connection.execute(select, (pid,)).fetchall()
+        except apsw.BusyError:  # it was about to close the file, as the last one that had it open
+            return Held(at_ns, None)
         if not rows:
             return Held(at_ns, frozenset(), registered=False)
         return Held(at_ns, frozenset(task for _, task in rows if isinstance(task, int)))
@@ -277,7 +280,7 @@ class Round:
 def _phase(held: Held) -> str:
     match held:
         case Held(tasks=None):
-            return "restoring the log after another's death"
+            return "restoring the log, or about to remove it"
         case Held(registered=False):
             return "opening the file, or leaving it"
         case Held(tasks=frozenset(tasks)):
