@@ -15,6 +15,7 @@ import pytest
 from deferpower import PredictiveDeferredProcessor
 from deferpower.errors import ConfigError
 from deferpower.predictor import HourForecast
+from deferpower.starting import Later
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MONDAY = datetime(2023, 11, 20, tzinfo=BERLIN)
@@ -226,24 +227,56 @@ def test_a_night_ahead_is_waited_for_and_taken(new: Any, clock: Clock) -> None:
     predictor = new()
     clock.now_s = MONDAY_S + 14 * DAY_S
     predictor.learn_many(nights(MONDAY_S, 14))
-    # For an hour at noon of the 15th day the device is free: not worth it with a night ahead.
+    # From noon of the 15th day on the device is free: not worth it with a night ahead.
     noon_s = MONDAY_S + 14.5 * DAY_S
     day = [(at_s, 0.7, False) for at_s, _, _ in nights(MONDAY_S + 14 * DAY_S, 0.5)]
-    free = [(noon_s + slot * 300, 0.0, True) for slot in range(3)]
-    clock.now_s = noon_s + 900
+    free = [(noon_s + slot * 300, 0.0, True) for slot in range(13)]
+    clock.now_s = noon_s + 3600
     predictor.learn_many([*day, *free])
     with_night = predictor.advise_start(noon_s + DAY_S)
     assert not with_night.start
     assert with_night.worth_now < with_night.worth_waiting
-    without_night = predictor.advise_start(noon_s + 4 * 3600)
+    without_night = predictor.advise_start(noon_s + 5 * 3600)
     assert without_night.start
     assert without_night.worth_waiting < without_night.worth_now
     # The night comes, and is taken.
-    evening = nights(noon_s + 900, 14 / 24)
+    evening = nights(noon_s + 3900, 13 / 24)
     clock.now_s = evening[-1][0] + 300
     assert local_hour(clock.now_s) == 2
     predictor.learn_many(evening)
     assert predictor.advise_start(noon_s + DAY_S).start
+
+
+@pytest.mark.parametrize("need", ["idle", "plugged", "good"])
+def test_a_pause_is_no_idleness_until_it_has_lasted(new: Any, clock: Clock, need: str) -> None:
+    predictor = new()
+    clock.now_s = MONDAY_S + 14 * DAY_S
+    predictor.learn_many(nights(MONDAY_S, 14))
+    # Free from noon on, hours after the night; the deadline leaves no other night.
+    noon_s = MONDAY_S + 14.5 * DAY_S
+    clock.now_s = noon_s
+    predictor.learn_many((at_s, 0.7, False) for at_s, _, _ in nights(noon_s - 0.5 * DAY_S, 0.5))
+    started_s = None
+    for slot in range(20):
+        clock.now_s = noon_s + slot * 300
+        predictor.learn_usage_pattern(clock.now_s, 0.0, True)
+        if slot and predictor.advise_start(noon_s + 5 * 3600, need=need).start:
+            started_s = clock.now_s - noon_s
+            break
+    assert started_s == (300.0 if need == "plugged" else 3600.0)
+
+
+def test_on_the_charger_a_quiet_night_is_nearer_than_on_battery() -> None:
+    # Of eight nights half were on the charger, and only these were good; idle they all were.
+    hours = [(0.75, 0.9, 0.9, 0.5, 0.95, 0.95, 0.4, 0.9, 0.9)] * 12
+    day = [(0.1, 0.3, 0.3, 0.5, 0.95, 0.95, 0.05, 0.3, 0.3)] * 5
+    starts_s = [hour * 3600.0 for hour in range(17)]
+    later = Later(starts_s, [*day, *hours], need=2)
+    no_age = (0.0, 0.0, 0.0)
+    charged = later.advise(0.0, 12 * 3600.0, (0.0, 0.95, 0.0), no_age)
+    on_battery = later.advise(0.0, 12 * 3600.0, (0.0, 0.0, 0.0), no_age)
+    assert not charged.start
+    assert charged.worth_waiting > 0.5 > 0.4 > on_battery.worth_waiting
 
 
 def test_at_the_deadline_it_starts_whatever_the_state(new: Any, clock: Clock) -> None:

@@ -43,7 +43,7 @@ def test_outlook(benchmark: BenchmarkFixture, backend: str) -> None:
     table = table_of(backend)
     hours, rows = observations(16_128, 300.0)
     table.learn(hours, rows)
-    assert len(benchmark(table.outlook, hours[-2][0], 3600.0, hours[-25:-1])[1]) == 24
+    assert len(benchmark(table.outlook, hours[-2][0], 3600.0, hours[-25:-1])[2]) == 24
 
 
 def table_of(backend: str) -> UsageTable:

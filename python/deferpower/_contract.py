@@ -521,7 +521,7 @@ class UsageTable(Protocol):
 
     def outlook(
         self, now_s: float, duration_s: float, hours: Sequence[LocalHour], /
-    ) -> tuple[tuple[float, float, float], list[OutlookRow]]:
+    ) -> tuple[tuple[float, float, float], tuple[float, float, float], list[OutlookRow]]:
         """What starting now and starting later are worth.
 
         Args:
@@ -531,7 +531,8 @@ class UsageTable(Protocol):
 
         Returns:
             The probability that idle, plugged and good go on from now for the duration (0 where
-            they do not hold now, or nothing was observed for 15 minutes), and a row for each hour.
+            they do not hold now, or nothing was observed for 15 minutes), the seconds for which
+            each has held (0 likewise), and a row for each hour.
         """
 
     def restart(self) -> None:

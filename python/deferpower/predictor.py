@@ -278,11 +278,11 @@ class PredictiveDeferredProcessor:
         key = (hours_between(self._offset, now_s, now_s)[0], duration_s, need)
         if self._later is None or self._later[0] != key:
             hours = hours_between(self._offset, now_s, now_s + 26 * HOUR_S)
-            rows = self._table.outlook(now_s, duration_s, hours)[1]
+            rows = self._table.outlook(now_s, duration_s, hours)[2]
             self._later = (key, Later([hour[0] for hour in hours], rows, NEEDS.index(need)))
         near = hours_between(self._offset, now_s, now_s + min(duration_s, 86_400.0))
-        live = self._table.outlook(now_s, duration_s, near[:2])[0]
-        return self._later[1].advise(now_s, deadline_s, live)
+        live, ages_s, _ = self._table.outlook(now_s, duration_s, near[:2])
+        return self._later[1].advise(now_s, deadline_s, live, ages_s)
 
     def merge(self, data: bytes) -> None:
         """Add what another predictor, given as its bytes, has learned of other times.

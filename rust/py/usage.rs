@@ -6,7 +6,8 @@ use pyo3::types::PyBytes;
 use crate::error::Error;
 use crate::usage::{self, EVENTS, HourRow, LocalHour, OutlookRow};
 
-type Outlook = ((f64, f64, f64), Vec<OutlookRow>);
+type Three = (f64, f64, f64);
+type Outlook = (Three, Three, Vec<OutlookRow>);
 
 /// Python's class `UsageTable`.
 #[pyclass(module = "deferpower._native")]
@@ -24,7 +25,7 @@ impl UsageTable {
         self.0.end_s()
     }
 
-    fn evidence(&self) -> (f64, f64, f64) {
+    fn evidence(&self) -> Three {
         triple(self.0.evidence())
     }
 
@@ -45,8 +46,8 @@ impl UsageTable {
         duration_s: f64,
         hours: Vec<LocalHour>,
     ) -> Result<Outlook, Error> {
-        let (live, rows) = self.0.outlook(now_s, duration_s, &hours)?;
-        Ok((triple(live), rows))
+        let (live, ages_s, rows) = self.0.outlook(now_s, duration_s, &hours)?;
+        Ok((triple(live), triple(ages_s), rows))
     }
 
     fn restart(&mut self) {
@@ -70,6 +71,6 @@ impl UsageTable {
 }
 
 /// As a tuple: an array would become a list.
-fn triple([idle, plugged, good]: [f64; EVENTS]) -> (f64, f64, f64) {
+fn triple([idle, plugged, good]: [f64; EVENTS]) -> Three {
     (idle, plugged, good)
 }

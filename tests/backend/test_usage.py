@@ -140,7 +140,7 @@ def test_absence_lowers_what_is_to_be_expected(table: UsageTable) -> None:
     for day in range(7):
         half = nights(1, first_day=day)[: 32 * 144]
         table.learn(hours_of(max(day * 24 - 13, 0), 40), half)
-    _, rows = table.outlook(MONDAY_S + 7 * 86_400.0, 3600.0, hours_of(7 * 24, 24))
+    _, _, rows = table.outlook(MONDAY_S + 7 * 86_400.0, 3600.0, hours_of(7 * 24, 24))
     observed, absent = rows[4], rows[18]
     assert observed[6] > 0.7
     assert absent[6] < 0.05

@@ -261,7 +261,7 @@ class UsageTable:
 
     def outlook(
         self, now_s: float, duration_s: float, hours: Sequence[LocalHour]
-    ) -> tuple[tuple[float, float, float], list[OutlookRow]]:
+    ) -> tuple[tuple[float, float, float], tuple[float, float, float], list[OutlookRow]]:
         """The contract's `UsageTable.outlook`."""
         _check_hours(hours)
         if not 0.0 <= now_s < math.inf or hours[0][0] > now_s:
@@ -288,7 +288,8 @@ class UsageTable:
                     at.hold(event, _MATURE_S, start_s, duration_s, known[place:]),
                 )
             rows.append(tuple(cells))  # type: ignore[arg-type]
-        return (live[0], live[1], live[2]), rows
+        ages_s = [self._age_s[event] if live[event] > 0.0 else 0.0 for event in range(EVENTS)]
+        return (live[0], live[1], live[2]), (ages_s[0], ages_s[1], ages_s[2]), rows
 
     def restart(self) -> None:
         """The contract's `UsageTable.restart`."""
