@@ -230,17 +230,17 @@ def test_a_night_ahead_is_waited_for_and_taken(new: Any, clock: Clock) -> None:
     # From noon of the 15th day on the device is free: not worth it with a night ahead.
     noon_s = MONDAY_S + 14.5 * DAY_S
     day = [(at_s, 0.7, False) for at_s, _, _ in nights(MONDAY_S + 14 * DAY_S, 0.5)]
-    free = [(noon_s + slot * 300, 0.0, True) for slot in range(13)]
-    clock.now_s = noon_s + 3600
+    free = [(noon_s + slot * 300, 0.0, True) for slot in range(19)]
+    clock.now_s = noon_s + 5400
     predictor.learn_many([*day, *free])
     with_night = predictor.advise_start(noon_s + DAY_S)
     assert not with_night.start
     assert with_night.worth_now < with_night.worth_waiting
-    without_night = predictor.advise_start(noon_s + 5 * 3600)
+    without_night = predictor.advise_start(noon_s + 6 * 3600)
     assert without_night.start
     assert without_night.worth_waiting < without_night.worth_now
     # The night comes, and is taken.
-    evening = nights(noon_s + 3900, 13 / 24)
+    evening = nights(noon_s + 5700, 12.5 / 24)
     clock.now_s = evening[-1][0] + 300
     assert local_hour(clock.now_s) == 2
     predictor.learn_many(evening)
@@ -260,10 +260,10 @@ def test_a_pause_is_no_idleness_until_it_has_lasted(new: Any, clock: Clock, need
     for slot in range(20):
         clock.now_s = noon_s + slot * 300
         predictor.learn_usage_pattern(clock.now_s, 0.0, True)
-        if slot and predictor.advise_start(noon_s + 5 * 3600, need=need).start:
+        if slot and predictor.advise_start(noon_s + 6 * 3600, need=need).start:
             started_s = clock.now_s - noon_s
             break
-    assert started_s == (300.0 if need == "plugged" else 3600.0)
+    assert started_s == (300.0 if need == "plugged" else 5400.0)
 
 
 def test_on_the_charger_a_quiet_night_is_nearer_than_on_battery() -> None:

@@ -13,7 +13,7 @@ PLUGGED_WORTH = 0.15
 """What a run on the charger is worth beside one that is idle too."""
 WORTH_OF_NOW = 1.02
 """How much more than it promises a start now is worth: later hours are foreseen less surely."""
-PATIENCE_S = 3600.0
+PATIENCE_S = 5400.0
 """So long idleness must have lasted: what is younger is more often a pause than an end of use."""
 _IDLE, _PLUGGED, _GOOD = range(3)
 _LONGEST_WAIT_H = 24
