@@ -16,6 +16,20 @@ from deferpower.tasks.spec import COMMAND, Spec
 if TYPE_CHECKING:
     from deferpower.classifier import TaskClassifier
 
+Placing = tuple[
+    float,
+    float | None,
+    float | None,
+    str | None,
+    OnConflict,
+    Iterable[Handle | int] | Handle | int,
+    Mapping[str, Any] | None,
+]
+"""What a call says of its place in the queue, by the names and in the order of `_PLACING`."""
+
+_PLACING = ("delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata")
+_ANYWHERE: Placing = (0.0, None, None, None, "keep", (), None)
+
 
 class Calls:
     """Makes calls of the functions of one program."""
@@ -51,19 +65,27 @@ class Calls:
         function: TaskFunction[..., Any] | str,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        *,
+        placing: Placing,
         changes: Mapping[str, Any],
-        **options: Any,
     ) -> Call:
         """A call of a function, by the arguments of ``submit``.
+
+        Args:
+            function: what is called,
+            args: with these positional arguments,
+            kwargs: and these named ones.
+            placing: where it goes in the queue.
+            changes: of its spec.
 
         Raises:
             TaskError: an argument or an option cannot be used.
         """
-        spec, life_s = self._of(function)
-        if changes:
-            spec = self._changed(spec, changes)
-        return self._placed(spec, payload(spec.name, args, kwargs), life_s, **options)
+        spec, life_s = self._of(function, changes)
+        text = payload(spec.name, args, kwargs)
+        # Most calls say nothing of their place, and would only be held up by being asked.
+        if placing == _ANYWHERE:
+            return Call(spec, text, life_s=life_s)
+        return self._placed(spec, text, life_s, *placing)
 
     def many(self, function: TaskFunction[..., Any] | str, options: Mapping[str, Any]) -> Call:
         """A call without arguments, by the options of ``submit_many``.
@@ -72,7 +94,8 @@ class Calls:
             TaskError: an option cannot be used.
         """
         placing, changes = _parted(options)
-        return self.call(function, (), {}, changes=changes, **placing)
+        spec, life_s = self._of(function, changes)
+        return self._placed(spec, "", life_s, **placing)
 
     def command(self, text: str, options: Mapping[str, Any]) -> Call:
         """A call of a command, by the options of ``submit_command``.
@@ -89,7 +112,6 @@ class Calls:
         spec: Spec,
         text: str,
         life_s: float | None,
-        *,
         delay_s: float = 0.0,
         not_before_s: float | None = None,
         deadline_s: float | None = None,
@@ -119,22 +141,24 @@ class Calls:
             not_before_s,
         )
 
-    def _of(self, function: TaskFunction[..., Any] | str) -> tuple[Spec, float | None]:
+    def _of(
+        self, function: TaskFunction[..., Any] | str, changes: Mapping[str, Any]
+    ) -> tuple[Spec, float | None]:
+        """The spec of a function, changed for a call, and the life of its tasks."""
         known = function if isinstance(function, TaskFunction) else self._registry.get(function)
         if known is None:
             if function == COMMAND:
                 raise TaskError("submit: 'command' is no function; commands go to submit_command")
             if not isinstance(function, str):
                 raise TaskError(f"submit: {function!r} is neither a task function nor its name")
-            return self.spec(function), None
-        return known.once, known.deadline_s
+            return self._changed(self.spec(function), changes), None
+        return self._changed(known.once, changes), known.deadline_s
 
     def _changed(self, spec: Spec, changes: Mapping[str, Any]) -> Spec:
+        if not changes:
+            return spec
         fields = {name: getattr(spec, name) for name in Spec.__slots__} | {**changes}
         return self.spec(fields.pop("name"), **fields)
-
-
-_PLACING = {"delay_s", "not_before_s", "deadline_s", "key", "on_conflict", "after", "metadata"}
 
 
 def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

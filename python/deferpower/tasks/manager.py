@@ -204,17 +204,12 @@ class BackgroundTaskManager(Asking):
             function,
             args,
             kwargs or {},
-            delay_s=delay_s,
-            not_before_s=not_before_s,
-            deadline_s=deadline_s,
-            key=key,
-            on_conflict=on_conflict,
-            after=after,
-            metadata=metadata,
-            changes=changes,
+            (delay_s, not_before_s, deadline_s, key, on_conflict, after, metadata),
+            changes,
         )
         added = self._intake.add(call, self.device.wall_clock())
-        return self._handles(added, call.spec.name)[0]
+        self._tell_added(added, call.spec.name)
+        return Handle(self, added.ids[0])
 
     def submit_command(
         self,
@@ -244,7 +239,9 @@ class BackgroundTaskManager(Asking):
         """
         text = command_payload(argv, "." if cwd is None else cwd, env or {})
         call = self._calls.command(text, options)
-        return self._handles(self._intake.add(call, self.device.wall_clock()), COMMAND)[0]
+        added = self._intake.add(call, self.device.wall_clock())
+        self._tell_added(added, COMMAND)
+        return Handle(self, added.ids[0])
 
     def submit_many(
         self,
@@ -267,9 +264,11 @@ class BackgroundTaskManager(Asking):
         payloads = [payload(name, args, {}) for args in calls]
         if not payloads:
             return []
-        return self._handles(self._intake.add_alike(call, payloads, self.device.wall_clock()), name)
+        added = self._intake.add_alike(call, payloads, self.device.wall_clock())
+        self._tell_added(added, name)
+        return [Handle(self, task_id) for task_id in added.ids]
 
-    def _handles(self, added: Added, name: str) -> list[Handle]:
+    def _tell_added(self, added: Added, name: str) -> None:
         if self._events.are_told:
             for task_id in added.ids:
                 self._events.emit("submitted", task_id, name)
@@ -279,7 +278,6 @@ class BackgroundTaskManager(Asking):
             self._tell_end("failed", task_id)
         if self._queue.database.wal_path is None:
             self._wake()  # a file rings by itself when it is written to
-        return [Handle(self, task_id) for task_id in added.ids]
 
     def start(self) -> None:
         """Run tasks on a quiet thread, as their moments come, until `stop`.
@@ -514,7 +512,7 @@ class BackgroundTaskManager(Asking):
                 function.spec, function.deadline_s, self.device.wall_clock()
             )
             if added is not None:
-                self._handles(added, function.name)
+                self._tell_added(added, function.name)
             self._periodic.pop()
 
     @property

@@ -25,7 +25,7 @@ def payload(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     Raises:
         TaskError: an argument is nothing that JSON can say; the message names the first one.
     """
-    if isinstance(args, (str, bytes, Mapping)):
+    if type(args) is not tuple and isinstance(args, (str, bytes, Mapping)):
         raise TaskError(f"task {name}: args is {args!r:.80}; give a list of arguments")
     try:
         return _checked(_encode((args, kwargs if type(kwargs) is dict else dict(kwargs))))
@@ -73,12 +73,15 @@ def _checked(text: str) -> str:
     """
     if not text.isascii():
         text.encode()
-    if text.count("[") + text.count("{") > _MOST_NESTED and _depth(text) > _MOST_NESTED:
+    if len(text) > 2 * _MOST_NESTED and _depth(text) > _MOST_NESTED:
         raise RecursionError
     return text
 
 
 def _depth(text: str) -> int:
+    """How deeply lists and dicts lie in one another, at most: few of them are not looked into."""
+    if (opened := text.count("[") + text.count("{")) <= _MOST_NESTED:
+        return opened
     deepest = depth = 0
     for piece in _NESTING.finditer(text):
         if piece.group() in "[{":
