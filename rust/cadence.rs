@@ -9,6 +9,9 @@ const POWER_S: f64 = 60.0;
 /// Events may come before what they announce can be read.
 const AFTER_EVENT_S: [f64; 3] = [0.0, 1.0, 5.0];
 const IDLE_S: f64 = 5.0;
+const IDLE_MOST_S: f64 = 30.0;
+/// Nobody who waits for a minute of quiet feels that it took half as long again.
+const IDLE_PER_DWELL: f64 = 0.5;
 const IDLE_RUNNING_S: f64 = 2.0;
 const LOAD_S: f64 = 5.0;
 const STORAGE_S: f64 = 30.0;
@@ -119,7 +122,10 @@ fn idle_s(seen: &Seen, sensed: &Sensed) -> f64 {
         .quiet_since_s
         .map(|since_s| (since_s + sensed.idle_dwell_s).ceil())
         .filter(|&idle_s| idle_s > seen.sampled_s)
-        .unwrap_or_else(|| every(IDLE_S, seen.sampled_s))
+        .unwrap_or_else(|| {
+            let again_s = (sensed.idle_dwell_s * IDLE_PER_DWELL).clamp(IDLE_S, IDLE_MOST_S);
+            every(again_s, seen.sampled_s)
+        })
 }
 
 #[cfg(test)]
@@ -212,10 +218,26 @@ mod tests {
             };
             Dues::new(&seen(), &quiet, None, present).idle_s
         };
-        assert_eq!(idle_s(None, false), 1005.0);
+        assert_eq!(idle_s(None, false), 1030.0);
         assert_eq!(idle_s(Some(980.5), false), 1041.0);
-        assert_eq!(idle_s(Some(900.0), false), 1005.0, "the dwell has passed");
+        assert_eq!(idle_s(Some(900.0), false), 1030.0, "the dwell has passed");
         assert_eq!(idle_s(Some(980.5), true), f64::INFINITY);
+    }
+
+    #[test]
+    fn who_waits_for_a_longer_quiet_looks_less_often() {
+        for (idle_dwell_s, due_s) in [
+            (0.0, 1005.0),
+            (10.0, 1005.0),
+            (40.0, 1020.0),
+            (1e15, 1030.0),
+        ] {
+            let busy = Sensed {
+                idle_dwell_s,
+                ..sensed()
+            };
+            assert_eq!(Dues::new(&seen(), &busy, None, false).idle_s, due_s);
+        }
     }
 
     #[test]

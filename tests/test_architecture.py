@@ -167,6 +167,23 @@ def test_importing_deferpower_is_light() -> None:
     assert {name for name in loaded if name.startswith("deferpower.")} == set()
 
 
+def test_deferring_plain_functions_is_light() -> None:
+    """What only some programs use is not loaded for the others, not even while tasks run."""
+    code = (
+        "import sys\n"
+        "from deferpower import BackgroundTaskManager\n"
+        "tasks = BackgroundTaskManager()\n"
+        "with tasks: tasks.task(abs, override='execute_now').defer(-1).wait(30)\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    assert "deferpower.tasks.runner" in loaded
+    unused = {"asyncio", "concurrent.futures", "multiprocessing", "subprocess", "tomllib"}
+    assert not unused.intersection(loaded)
+
+
 def test_only_the_room_py_names_pyo3() -> None:
     rust = ROOT / "rust"
     naming = {

@@ -174,9 +174,9 @@ class BareApsw(Contender):
         import apsw
 
         connection = apsw.Connection(path)
-        cursor = connection.cursor()
+        cursor: Any = connection.cursor()
         self.execute, self.executemany = cursor.execute, cursor.executemany
-        self.script = self.execute
+        self.script: Any = self.execute
 
     def submit(self, count: int) -> None:
         for number in range(count):

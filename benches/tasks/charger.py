@@ -54,7 +54,8 @@ def main() -> None:
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(*options.measure, options.changes)
+        backend, how, root = options.measure
+        measure(backend, how, root, options.changes)
         return
     if min(options.changes, options.polled_changes) < 4 * WORKERS:
         parser.error(f"{4 * WORKERS} changes are the fewest: twice in and out for each worker")

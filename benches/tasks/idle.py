@@ -23,15 +23,17 @@ from typing import Any
 
 from benches.python.table import Row, duration, machine, print_table
 
+from deferpower import BackgroundTaskManager, Constraints, Device
+
 REPOSITORY = Path(__file__).parents[2]
 SUPPLIES = REPOSITORY / "tests/data/linux/laptop-on-battery/sys/class/power_supply"
 BACKENDS = ("native", "pure")
 SETTLED_S = 3.0
 TARGET_S_PER_DAY = 1.0
-WANTED: dict[str, dict[str, bool] | None] = {
+WANTED = {
     "nothing parked": None,
-    "parked for the charger": {"charging": True},
-    "parked for idleness": {"idle": True},
+    "parked for the charger": Constraints(charging=True),
+    "parked for idleness": Constraints(idle=True),
 }
 
 
@@ -41,7 +43,8 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(*options.measure, options.seconds)
+        backend, what = options.measure
+        measure(backend, what, options.seconds)
         return
     prefix = battery_prefix()
     print(machine())
@@ -77,13 +80,11 @@ def battery_prefix() -> Sequence[str]:
 
 def measure(backend: str, what: str, seconds: float) -> None:
     """In a process of its own: be idle, and print what that cost."""
-    from deferpower import BackgroundTaskManager, Constraints, Device
-
     wanted = WANTED[what]
     with tempfile.TemporaryDirectory() as place:
         tasks = BackgroundTaskManager(Path(place, "idle.db"), device=Device(backend=backend))
         if wanted is not None:
-            tasks.task(print, name="waiting", constraints=Constraints(**wanted)).defer("ran")
+            tasks.task(print, name="waiting", constraints=wanted).defer("ran")
         with tasks:
             time.sleep(SETTLED_S)
             before = used_by_worker()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,10 +88,8 @@ class Policy:
         self.path = path
         self._tables = _defaults()
         self._given: set[tuple[str, str]] = set()
-        try:
-            self._take(tomllib.loads(text), "")
-        except tomllib.TOMLDecodeError as error:
-            raise self._complaint(f"no TOML: {error}") from None
+        if text:
+            self._take(self._parsed(text), "")
         tables = self._tables
         with self._naming("idle"):
             idle = _idle_rules(tables["idle"])
@@ -180,6 +177,14 @@ class Policy:
 
     def _complaint(self, message: str) -> ConfigError:
         return ConfigError(f"{self.path or 'policy'}: {message}")
+
+    def _parsed(self, text: str) -> dict[str, Any]:
+        import tomllib  # late: most programs have no policy of their own
+
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise self._complaint(f"no TOML: {error}") from None
 
     def _take(self, given: Mapping[str, Any], table: str) -> None:
         if table in _OPEN_TABLES:

@@ -177,17 +177,19 @@ def test_a_machine_that_was_quiet_for_long_enough_lets_what_waits_start(
 
 def test_it_does_not_wake_up_for_nothing(backend: Backend, tmp_path: Path) -> None:
     offline, present = (720, (False, None), False, 0), (720, (None, None), True, 0)
-    # The last one shows that a sample would have been counted.
+    # Idleness takes a minute here, so it is looked for every half of that. The last one shows that
+    # a sample would have been counted.
     cases = [
         (TOLD, None, False),
         (offline, CONNECTED, False),
         (present, IDLE, False),
+        (TOLD, IDLE, False),
         (TOLD, asking(), True),
         (TOLD, CHARGING, False),
     ]
     laptops, waiters = [], []
     for number, (told, asked, plugged) in enumerate(cases):
-        laptop = Laptop(backend, Machine(tmp_path / str(number)), QUICK_IDLE)
+        laptop = Laptop(backend, Machine(tmp_path / str(number)), IdleRules(dwell_s=60.0))
         laptop.plug(plugged)
         laptop.look(told)
         call = functools.partial(laptop.wait, waiting=asked, told=told, for_s=None)
@@ -201,7 +203,7 @@ def test_it_does_not_wake_up_for_nothing(backend: Backend, tmp_path: Path) -> No
     for laptop in laptops:
         laptop.watch.wake()
     *unwatched, watched = (waiter.result()[:2] for waiter in waiters)
-    assert unwatched == [(WOKEN, None)] * 4
+    assert unwatched == [(WOKEN, None)] * 5
     assert watched[0] == WOKEN
     assert watched[1] is not None
     assert after[:-1] == before[:-1]

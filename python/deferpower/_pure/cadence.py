@@ -10,7 +10,8 @@ _LEVEL_S = 5.0
 _LEVEL_S_PER_POINT = 30.0  # a battery that empties or fills within an hour moves a point in 36 s
 _POWER_S = 60.0  # the longest that power goes unread, events or not
 _AFTER_EVENT_S = (0.0, 1.0, 5.0)  # events may come before what they announce can be read
-_IDLE_S = 5.0
+_IDLE_S, _IDLE_MOST_S = 5.0, 30.0
+_IDLE_PER_DWELL = 0.5  # nobody who waits for a minute of quiet feels that it took half as long again
 _IDLE_RUNNING_S = 2.0
 _LOAD_S = 5.0
 _STORAGE_S = 30.0
@@ -126,4 +127,5 @@ def _idle_s(seen: Seen, sensed: Sensed) -> float:
         idle_s = _rounded_up(sensed.quiet_since_s + sensed.idle_dwell_s)
         if idle_s > seen.sampled_s:
             return idle_s
-    return _every(_IDLE_S, seen.sampled_s)
+    again_s = min(max(sensed.idle_dwell_s * _IDLE_PER_DWELL, _IDLE_S), _IDLE_MOST_S)
+    return _every(again_s, seen.sampled_s)

@@ -8,22 +8,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deferpower.errors import DeferpowerError, TaskError
 from deferpower.store.turns import Ended
-from deferpower.tasks import remote
 from deferpower.tasks.current import CURRENT
 from deferpower.tasks.runs import Run
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Executor
 
     from deferpower.device import Device
     from deferpower.tasks.commands import Commands
     from deferpower.tasks.coroutines import Coroutines
     from deferpower.tasks.events import Events
+    from deferpower.tasks.executors import Outside
     from deferpower.tasks.worker import Worker
 
 _log = logging.getLogger("deferpower.tasks")
@@ -52,7 +52,7 @@ class Runner:
         device: Device,
         events: Events,
         executor: Executor | None,
-        commands: Commands,
+        commands: Callable[[], Commands],
     ) -> None:
         """Nothing runs yet.
 
@@ -61,14 +61,19 @@ class Runner:
             device: whose clocks count.
             events: where to tell what happens.
             executor: where functions run; ``None`` for threads made when they are needed.
-            commands: how commands run.
+            commands: makes what runs commands, once there is one.
         """
         self.rested: Callable[[], None] = _nothing
         self._worker = worker
         self._device = device
         self._events = events
-        self._executor = executor
-        self._commands = commands
+        self._outside: Outside | None = None
+        if executor is not None:
+            from deferpower.tasks.executors import Outside
+
+            self._outside = Outside(executor, self._call, device.wall_clock)
+        self._make_commands = commands
+        self._commands: Commands | None = None
         self._coroutines: Coroutines | None = None
         self._threads = 0
         self._elsewhere = 0
@@ -90,6 +95,12 @@ class Runner:
             with self._lock:
                 self._coroutines = self._coroutines or Coroutines(self._device.wall_clock)
         return self._coroutines
+
+    def _with_commands(self) -> Commands:
+        with self._lock:
+            if self._commands is None:
+                self._commands = self._make_commands()
+            return self._commands
 
     @property
     def _is_on_loop(self) -> bool:
@@ -197,13 +208,13 @@ class Runner:
         run.begin(began_s)
         self._events.emit("started", run.id, run.spec.name)
         if run.function is None:
-            self._end(run, self._commands.run(run, lambda: self.rested()))
+            self._end(run, self._with_commands().run(run, lambda: self.rested()))
         elif run.is_async:
             coroutines = self._with_coroutines()
             self._hand_over(run, lambda: coroutines.start(run, self._end_elsewhere))
-        elif self._executor is not None:
-            executor = self._executor
-            self._hand_over(run, lambda: self._submit(run, executor))
+        elif self._outside is not None:
+            outside = self._outside
+            self._hand_over(run, lambda: outside.start(run, self._end_elsewhere))
         else:
             self._end(run, self._call(run))
             self._worker.adapt(self._device.clock() - began_s)
@@ -235,39 +246,8 @@ class Runner:
             ended = run.failed(str(error), self._device.wall_clock(), for_good=True)
             self._end_elsewhere(run, ended)
         except Exception as error:
-            text = f"it could not be started: {_said(error)}"
+            text = f"it could not be started: {type(error).__name__}: {error}"
             self._end_elsewhere(run, run.failed(text, self._device.wall_clock()))
-
-    def _submit(self, run: Run, executor: Executor) -> None:
-        future: Future[Any]
-        if isinstance(executor, ThreadPoolExecutor):
-            future = executor.submit(self._call, run)
-
-            def cancel() -> None:
-                if run.context.is_final:
-                    future.cancel()
-
-            run.context.changed = cancel
-        else:
-            # Never cancelled: some executors say yes to that while the call goes on elsewhere.
-            call, sent = remote.call_for(run)
-            future = executor.submit(call, *sent)
-        future.add_done_callback(lambda done: self._end_elsewhere(run, self._end_of(run, done)))
-        run.context.changed()
-
-    def _end_of(self, run: Run, done: Future[Any]) -> Ended:
-        now_s = self._device.wall_clock()
-        if done.cancelled():
-            if run.context.is_final:
-                return run.stopped(now_s)
-            return run.failed("the executor cancelled it, or was shut down", now_s)
-        error = done.exception()
-        if isinstance(error, BrokenExecutor):
-            return run.failed(_said(error), now_s)
-        if error is not None:
-            return run.raised(error, now_s)
-        answer = done.result()
-        return answer if isinstance(answer, Ended) else remote.ended(run, answer, now_s)
 
     def _end(self, run: Run, ended: Ended) -> None:
         if run.is_over:
@@ -366,12 +346,6 @@ class Runner:
         if run.is_over or run is CURRENT.get():
             return False
         return not (run.is_async and self._is_on_loop)
-
-
-def _said(error: BaseException) -> str:
-    if isinstance(error, BrokenExecutor):
-        return f"the executor broke, and needs to be replaced by a new one: {error}"
-    return f"{type(error).__name__}: {error}"
 
 
 def _nothing() -> None:
