@@ -24,6 +24,9 @@ else
   BACKEND := native
 endif
 
+# Many tests wait for a process or a clock: three at once make use of two processors.
+PARALLEL := -n 3 --dist loadscope
+
 INSTALLED := $(VENV)/.installed-$(BACKEND)
 BUILD_INPUTS := pyproject.toml Cargo.toml Cargo.lock build_backend/deferpower_build.py \
 	$(shell find rust -name '*.rs')
@@ -61,10 +64,10 @@ $(VENV)/.installed-pure: $(VENV)/.tools pyproject.toml build_backend/deferpower_
 
 test: $(INSTALLED)
 ifeq ($(BACKEND),native)
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 	cargo test --locked --features portable
 else
-	DEFERPOWER_TEST_BACKENDS=pure $(BIN)/pytest
+	DEFERPOWER_TEST_BACKENDS=pure $(BIN)/pytest $(PARALLEL)
 	@echo "tested: the pure backend alone; the native backend and the Rust tests need cargo"
 endif
 
