@@ -164,7 +164,7 @@ class Life(RuleBasedStateMachine):
         assert len(claimed) == held
         assert set(claimed) <= ready
         assert claimed or not ready
-        worker, _ = self.tasks._crew()
+        worker = self.tasks._crew().worker
         worker.adopt_orphans()
         for task_id in claimed:
             model = self.models[task_id]

@@ -264,7 +264,7 @@ def crash_free_running(tasks: BackgroundTaskManager, first: int, second: int) ->
     assert isinstance(device, FakeDevice)
     device.plug_in()
     device.clock.advance(5)
-    worker, _ = tasks._crew()
+    worker = tasks._crew().worker
     assert worker.turn(1) == 1
     try:
         return str(tasks.why(second))
@@ -279,7 +279,7 @@ def test_no_worker_and_the_worker_of_another_process(
     assert str(handle.why()) == "waiting: nothing keeps it but that no worker runs; start one"
     assert handle.why().unblocks == "a worker"
     other = make()
-    worker, _ = other._crew()
+    worker = other._crew().worker
     other._queue.database.write(
         lambda cursor: cursor.execute(
             "UPDATE workers SET pid = 1, pid_namespace = 'container' WHERE id = ?", (worker.id,)
