@@ -111,8 +111,7 @@ class Intake:
 
     def _new_task(self, call: Call, now_s: float) -> NewTask:
         spec, text, due_s, life_s, key, _, _, metadata, not_before_s = call
-        if now_s > self._queue.latest_s:
-            self._queue.latest_s = now_s
+        self._queue.note_time(now_s)
         known = self._queue.known(spec, now_s)
         at: int | None = known.lane
         wake_s: float | None = None
@@ -264,6 +263,7 @@ class Intake:
         """
         if self._queue.row(task_id).finished_s is None:
             return []
+        self._queue.note_time(now_s)
 
         def work(cursor: apsw.Cursor) -> list[int]:
             revived = chains.revive(cursor, task_id, now_s)

@@ -86,6 +86,11 @@ class Queue:
 
         return self.database.write(work)
 
+    def note_time(self, now_s: float) -> None:
+        """Note that something is written by the wall clock as it is now."""
+        if now_s > self.latest_s:
+            self.latest_s = now_s
+
     def known(self, spec: Spec, now_s: float) -> Known:
         """What is known of a spec. Opens transactions of its own, for one that is new."""
         # By identity, since hashing a spec takes longer than the rest; so the spec is held, too.
@@ -151,6 +156,7 @@ class Queue:
         Raises:
             TaskError: there is none.
         """
+        self.note_time(now_s)
 
         def work(cursor: apsw.Cursor) -> tuple[State | None, list[int]]:
             state = rows.state_of(cursor, task_id)
