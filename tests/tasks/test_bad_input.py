@@ -221,7 +221,8 @@ def test_a_condition_that_this_program_does_not_know_waits_for_one_that_does(
     other.task(lambda: "wrong", name="sync")
     with caplog.at_level(logging.WARNING, "deferpower"):
         assert run_until_idle(other) == run_until_idle(other) == []
-    assert len(caplog.messages) == 1 and "on_home_wifi" in caplog.messages[0]
+    (message,) = caplog.messages
+    assert "on_home_wifi" in message
     assert "custom condition 'on_home_wifi' is unknown" in str(other.why(handle.id))
     run_until_idle(knows)
     assert handle.wait(0) == "synced"
@@ -243,7 +244,9 @@ def test_a_long_error_is_cut_at_its_beginning(tasks: BackgroundTaskManager) -> N
     handle = tasks.task(fail, name="f", max_attempts=1).defer()
     run_until_idle(tasks)
     error = handle.record.error
-    assert error is not None and len(error) <= 8000 and error.endswith("the end")
+    assert error is not None
+    assert len(error) <= 8000
+    assert error.endswith("the end")
 
 
 def test_an_error_of_surrogates_or_endless_recursion_is_kept_somehow(

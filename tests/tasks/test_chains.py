@@ -123,7 +123,7 @@ def test_cancelling_and_expiring_cascade_too(
 
 
 def test_a_cycle_cannot_be_built(tasks: BackgroundTaskManager, ran: list[str]) -> None:
-    with pytest.raises(TaskError, match="there is no task 1 .*no cycle in a chain"):
+    with pytest.raises(TaskError, match=r"there is no task 1 .*no cycle in a chain"):
         tasks.submit("note", ["itself"], after=1)
     with pytest.raises(TaskError, match="there is no task 2"):
         tasks.submit_many("note", [["a"], ["b"]], after=2)

@@ -54,7 +54,11 @@ class Life(RuleBasedStateMachine):
         self.tasks = BackgroundTaskManager(device=self.device)
         self.models: dict[int, Model] = {}
         self.tasks.task(
-            self.work, name="work", max_attempts=MAX_ATTEMPTS, backoff_s=BACKOFF_S, pass_context=True
+            self.work,
+            name="work",
+            max_attempts=MAX_ATTEMPTS,
+            backoff_s=BACKOFF_S,
+            pass_context=True,
         )
 
     def teardown(self) -> None:
@@ -173,9 +177,7 @@ class Life(RuleBasedStateMachine):
             model.crashes += 1
             model.due_s, model.since_s = min(model.due_s, self.now_s), self.now_s
             model.parked = False
-            model.state = (
-                TaskState.FAILED if model.crashes >= MAX_CRASHES else TaskState.ENQUEUED
-            )
+            model.state = TaskState.FAILED if model.crashes >= MAX_CRASHES else TaskState.ENQUEUED
         self.settle()
 
     @precondition(lambda self: self.models)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 
 from deferpower import BackgroundTaskManager, Constraints, TaskError, TaskState
@@ -125,14 +127,18 @@ def test_a_period_without_a_chance_is_left_out_or_run_at_its_deadline(
     tasks: BackgroundTaskManager, device: FakeDevice, diary: Diary
 ) -> None:
     at_deadline = Diary(device)
-    for name, function, on_deadline in (("skip", diary, "expire"), ("run", at_deadline, "run")):
+    endings: list[tuple[str, Diary, Literal["run", "expire"]]] = [
+        ("skip", diary, "expire"),
+        ("run", at_deadline, "run"),
+    ]
+    for name, function, on_deadline in endings:
         tasks.task(
             function,
             name=name,
             every_s=4 * HOUR_S,
             constraints=Constraints(charging=True),
             deadline_s=HOUR_S,
-            on_deadline=on_deadline,  # type: ignore[arg-type]
+            on_deadline=on_deadline,
         )
     run_until_idle(tasks)
     pass_time(tasks, device, 6)
@@ -183,12 +189,13 @@ def test_one_registered_while_a_worker_runs_begins(
 
 
 def test_periods_that_cannot_be_are_refused(tasks: BackgroundTaskManager) -> None:
-    for options, complaint in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"every_s": 0}, "every_s is 0; it must be a number of seconds above 0"),
         ({"every_s": -1.0}, "every_s is -1.0"),
         ({"flex_s": 5}, "flex_s is 5; it must be a part of every_s"),
         ({"every_s": 5, "flex_s": 6}, "flex_s is 6"),
         ({"every_s": 5, "at_most_once": True}, "exclude each other"),
-    ):
+    ]
+    for options, complaint in wrong:
         with pytest.raises(TaskError, match=complaint):
-            tasks.task(lambda: 0, name="tick", **options)  # type: ignore[call-overload]
+            tasks.task(lambda: 0, name="tick", **options)

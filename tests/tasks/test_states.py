@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tasks.conftest import MakeManager
 
 from deferpower import BackgroundTaskManager, Constraints, QueueFull, TaskError, TaskState
 from deferpower.tasks.context import Context, Stopped
 from deferpower.tasks.record import TaskFailed
 from deferpower.testing import FakeDevice, run_until_idle
+from tasks.conftest import MakeManager
 
 DAY_S = 86_400.0
 
@@ -33,12 +35,17 @@ def flaky() -> Flaky:
 
 
 def test_a_task_waits_runs_and_succeeds(tasks: BackgroundTaskManager) -> None:
-    seen: list[TaskState] = []
-    double = tasks.task(lambda n: (seen.append(handle.state), 2 * n)[1], name="double")
+    seen: list[list[int]] = []
+
+    @tasks.task
+    def double(number: int) -> int:
+        seen.append([task.id for task in tasks.list(["running"])])
+        return 2 * number
+
     handle = double.options(metadata={"for": "a test"}).defer(21)
     assert handle.state is TaskState.ENQUEUED
     (ran,) = run_until_idle(tasks)
-    assert seen == [TaskState.RUNNING]
+    assert seen == [[handle.id]]
     assert (ran.state, ran.result, ran.attempts, ran.error) == (TaskState.SUCCEEDED, 42, 1, None)
     assert (ran.args, ran.kwargs, ran.metadata) == ((21,), {}, {"for": "a test"})
     assert (handle.wait(0), tasks.stats()[TaskState.SUCCEEDED]) == (42, 1)
@@ -53,7 +60,8 @@ def test_it_fails_again_and_again_and_is_kept_as_a_dead_letter(
         assert len(run_until_idle(tasks)) == 1
         record = handle.record
         assert (record.state, record.attempts) == (TaskState.ENQUEUED, attempt)
-        assert record.error is not None and record.error.endswith("ValueError: no luck")
+        assert record.error is not None
+        assert record.error.endswith("ValueError: no luck")
         assert 'raise ValueError("no luck")' in record.error, "the traceback is kept"
         assert 0 <= record.due_s - device.wall_clock() <= 30 * 2 ** (attempt - 1)
         device.clock.advance(60)
@@ -143,7 +151,12 @@ def test_a_running_task_that_is_cancelled_does_not_run_again(tasks: BackgroundTa
 def test_one_that_succeeded_before_it_saw_that_it_was_cancelled_has_succeeded(
     tasks: BackgroundTaskManager,
 ) -> None:
-    handle = tasks.task(lambda: str(tasks.cancel(handle.id)), name="quick").defer()
+    @tasks.task
+    def quick() -> str:
+        (running,) = tasks.list(["running"])
+        return tasks.cancel(running.id)
+
+    handle = quick.defer()
     run_until_idle(tasks)
     assert handle.wait(0) == "running"
 
@@ -257,13 +270,14 @@ def test_critical_tasks_go_first_then_by_priority_then_by_age(
 ) -> None:
     ran: list[str] = []
     note = tasks.task(ran.append, name="note")
-    for name, options in {
+    asked: dict[str, dict[str, Any]] = {
         "low": {"priority": "low"},
         "first": {},
         "second": {},
         "high": {"priority": "high"},
         "critical": {"task_class": "critical", "priority": "low"},
-    }.items():
+    }
+    for name, options in asked.items():
         tasks.submit(note, [name], **options)
         device.clock.advance(1)
     run_until_idle(tasks)

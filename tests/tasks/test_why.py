@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
-from deferpower import BackgroundTaskManager, Constraints, Policy, TaskState
+from deferpower import BackgroundTaskManager, Constraints, TaskState
 from deferpower._contract import CONSTRAINTS
 from deferpower.testing import FakeDevice, run_until_idle
 from tasks.conftest import MakeManager, crash
@@ -105,13 +105,15 @@ CASES = [
 
 
 @pytest.fixture
-def home() -> Iterator[list[str]]:
+def home() -> list[str]:
     """Whether the condition ``at_home`` holds: while there is something in the list."""
-    yield []
+    return []
 
 
 @pytest.fixture
-def asked(make: MakeManager, home: list[str], monkeypatch: pytest.MonkeyPatch) -> BackgroundTaskManager:
+def asked(
+    make: MakeManager, home: list[str], monkeypatch: pytest.MonkeyPatch
+) -> BackgroundTaskManager:
     monkeypatch.setenv("TZ", "UTC")
     tasks = make(predicates={"at_home": lambda reading: bool(home)})
     tasks.task(lambda: "ran", name="work")
@@ -133,11 +135,13 @@ def test_a_condition_that_is_not_met(
     asked: BackgroundTaskManager, device: FakeDevice, case: Case, how: str
 ) -> None:
     device.set(**case.machine)
-    handle = asked.submit("work", **{how: Constraints(**case.asks)})
+    options: dict[str, Any] = {how: Constraints(**case.asks)}
+    handle = asked.submit("work", **options)
     why = handle.why()
     assert (str(why), why.unblocks) == (f"waiting: {case.sentence}", case.unblocks)
     assert case.code in [reason.code for reason in why.reasons]
-    assert why.next_s is not None and why.next_s > device.wall_clock()
+    assert why.next_s is not None
+    assert why.next_s > device.wall_clock()
     assert run_until_idle(asked) == []
 
 
@@ -357,7 +361,10 @@ def test_one_that_crashed_waits_for_its_turn(make: MakeManager, holding: Holding
 
 
 def test_what_has_ended_says_how(tasks: BackgroundTaskManager) -> None:
-    good, bad = tasks.task(lambda: 1, name="good"), tasks.task(lambda: 1 / 0, name="bad", max_attempts=1)
+    good, bad = (
+        tasks.task(lambda: 1, name="good"),
+        tasks.task(lambda: 1 / 0, name="bad", max_attempts=1),
+    )
     done, failed, gone = good.defer(), bad.defer(), good.options(delay_s=5).defer()
     run_until_idle(tasks)
     gone.cancel()
@@ -372,9 +379,13 @@ def test_what_has_ended_says_how(tasks: BackgroundTaskManager) -> None:
 def test_since_when(tasks: BackgroundTaskManager, device: FakeDevice) -> None:
     start_s = device.wall_clock()
     moments: list[float] = []
-    first = tasks.task(
-        lambda: moments.append(first.why().since_s), name="first", constraints=Constraints(charging=True)
-    ).defer()
+
+    def note() -> None:
+        (running,) = tasks.list(["running"])
+        moments.append(tasks.why(running.id).since_s)
+
+    asks = Constraints(charging=True)
+    first = tasks.task(note, name="first", constraints=asks).defer()
     second = tasks.task(lambda: 0, name="second").options(after=first, delay_s=1000).defer()
     device.clock.advance(10)
     assert (first.why().since_s, second.why().since_s) == (start_s, start_s)
