@@ -138,6 +138,7 @@ def test_a_periodic_function_that_was_quarantined_is_not_begun_anew(
 
     for _ in range(3):
         assert crash(program()) == 1
+    assert run_until_idle(program()) == []
     tasks = program()
     assert run_until_idle(tasks) == []
     (task,) = tasks.list()
