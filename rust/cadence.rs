@@ -10,7 +10,7 @@ const POWER_S: f64 = 60.0;
 const AFTER_EVENT_S: [f64; 3] = [0.0, 1.0, 5.0];
 const IDLE_S: f64 = 5.0;
 const IDLE_MOST_S: f64 = 30.0;
-/// Nobody who waits for a minute of quiet feels that it took half as long again.
+/// Who waits for a minute of quiet does not feel half a minute more.
 const IDLE_PER_DWELL: f64 = 0.5;
 const IDLE_RUNNING_S: f64 = 2.0;
 const LOAD_S: f64 = 5.0;

@@ -300,6 +300,15 @@ def test_a_full_queue_refuses_all_or_nothing_and_says_how_full(make: MakeManager
     note.defer(4)
 
 
+def test_many_are_kept_to_the_letter_and_in_order(tasks: BackgroundTaskManager) -> None:
+    texts = ["", '"', "\\", "\0\n\x7f", "\u2028", "🔋", "\ufeff", "[{", "'; --", "\\u0000"] * 25
+    handles = tasks.submit_many(
+        tasks.task(lambda *_: 0, name="note"), [[n, text] for n, text in enumerate(texts)]
+    )
+    assert len({handle.id for handle in handles}) == 250
+    assert [handle.record.args for handle in handles] == list(enumerate(texts))
+
+
 def test_ended_tasks_are_kept_for_a_while_and_numbers_are_never_used_again(
     tasks: BackgroundTaskManager, device: FakeDevice
 ) -> None:

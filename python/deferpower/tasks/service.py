@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 _ASK_AGAIN_S = 10.0
 """How often to ask what only Python can ask: the desktop, and the program's own conditions."""
-_LOOK_FOR_DESKTOP_S = 60.0
-"""How often to look whether there is a desktop to ask by now."""
+_LOOK_FOR_DESKTOP_S = 300.0
+"""How often to look whether there is a desktop to ask by now. Most that have none never will, and
+each look is a turn; until then load tells of a user."""
 _DEAD_CHECK_S = 15.0
 _PRUNE_S = 600.0
 _CALM_S = 0.02
