@@ -26,6 +26,7 @@ FLOORS = (
     ("sync", "tasks"),
     ("_guard", "command"),
     ("policy", "simulation"),
+    ("planning",),
     ("classifier", "predictor", "processing", "reasons", "resources", "scheduler"),
     ("constraints", "localtime", "starting", "task", "thresholds"),
     ("store",),

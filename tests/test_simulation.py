@@ -14,8 +14,17 @@ from conftest import BACKENDS
 from deferpower.constraints import Constraints
 from deferpower.errors import ConfigError
 from deferpower.life import Life
+from deferpower.planning import ForecastingScheduler
 from deferpower.scheduler import IntelligentScheduler
-from deferpower.simulation import Figures, JobRun, Spread, Workload, figures, replay
+from deferpower.simulation import (
+    Figures,
+    JobRun,
+    Learner,
+    Spread,
+    Workload,
+    figures,
+    replay,
+)
 from deferpower.task import Decision, Task, TaskClass, Verdict
 from deferpower.thresholds import Thresholds
 from deferpower.traces import Slot
@@ -194,6 +203,29 @@ def test_jobs_do_not_get_in_each_others_way(backend: str) -> None:
     assert [minutes(run) for run in runs[:4]] == [[(180, 240)]] * 4
     # The last is submitted six hours before the end, so that its end is seen whatever happens.
     assert [run.created_s - MIDNIGHT_S for run in runs] == [n * HOUR_S for n in range(8)]
+
+
+def test_a_forecast_never_looks_ahead(backend: str) -> None:
+    night: Part = (480, 90, True, 0.0)
+    day: Part = (960, 80, False, 1.0)
+    known = [night, day] * 5
+    lives = [a_life(*known, *([night, day] * 4)), a_life(*known, *([day, night] * 4))]
+    starts = []
+    for life in lives:
+        learner = Learner(life)
+        scheduler = ForecastingScheduler(
+            IntelligentScheduler(local_minute=life.local_minute), learner.predictor
+        )
+        task = Task(task_class=TaskClass.BACKGROUND, created_s=0.0)
+        runs = replay(life, Workload(every_s=7200.0), scheduler, task, see=learner.see)
+        starts.append([run.start_s for run in runs])
+    turn_s = MIDNIGHT_S + 5 * 86_400
+    before = [[start_s for start_s in found if start_s < turn_s] for found in starts]
+    assert before[0] == before[1]
+    assert len(before[0]) > 40
+    assert starts[0] != starts[1]
+    # From the second day on it waits for the night.
+    assert all((at_s - MIDNIGHT_S) % 86_400 < 28_800 for at_s in starts[0][12:])
 
 
 def test_an_override_runs_at_once(backend: str) -> None:

@@ -20,18 +20,21 @@ LATEST_S = 32_503_680_000.0
 """The year 3000: calendars of Python and of the system reach at least so far."""
 
 
-def offset_of(zone: str | None) -> Offset:
+def offset_of(zone: str | Offset | None) -> Offset:
     """The offsets of a zone.
 
     Args:
-        zone: its IANA name, or ``None`` for the system's zone (``TZ``, else /etc/localtime), which
-            is asked anew each time: it changes when the machine travels.
+        zone: its IANA name, its offsets themselves, or ``None`` for the system's zone (``TZ``,
+            else /etc/localtime), which is asked anew each time: it changes when the machine
+            travels.
 
     Raises:
         ConfigError: there is no zone of that name.
     """
     if zone is None:
         return _system_offset
+    if callable(zone):
+        return zone
     import zoneinfo
     from datetime import UTC, datetime, timedelta
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from deferpower import _backend
 from deferpower.errors import ConfigError
-from deferpower.localtime import HOUR_S, LATEST_S, hours_between, offset_of, renew_system_zone
+from deferpower.localtime import (
+    HOUR_S,
+    LATEST_S,
+    Offset,
+    hours_between,
+    offset_of,
+    renew_system_zone,
+)
 from deferpower.starting import Later, StartAdvice
 from deferpower.thresholds import is_number
 
@@ -24,6 +31,9 @@ Observation: TypeAlias = (
     tuple[float, float | None] | tuple[float, float | None, bool | float | None]
 )
 """Time in seconds since the epoch, activity 0-1, and whether plugged; ``None``: not observed."""
+
+Triple: TypeAlias = tuple[float, float, float]
+"""A figure for each of `NEEDS`."""
 
 NEEDS: tuple[Need, ...] = ("idle", "plugged", "good")
 OBSERVATION_S = 300.0
@@ -75,14 +85,15 @@ class PredictiveDeferredProcessor:
     def __init__(
         self,
         *,
-        zone: str | None = None,
+        zone: str | Offset | None = None,
         backend: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """A predictor that has seen nothing yet.
 
         Args:
-            zone: IANA name of the local time zone; ``None`` follows the system's.
+            zone: IANA name of the local time zone, or a function that gives the seconds that it is
+                ahead of UTC at a moment; ``None`` follows the system's.
             backend: ``"auto"``, ``"native"`` or ``"pure"``; ``None`` takes
                 ``DEFERPOWER_BACKEND``, else auto.
             clock: seconds since the epoch.
@@ -96,6 +107,8 @@ class PredictiveDeferredProcessor:
         self._clock = clock
         self._latest: tuple[float, float, float] | None = None  # not counted to its end yet
         self._later: tuple[tuple[object, ...], Later] | None = None
+        self._learned = 0
+        self._live: tuple[tuple[object, ...], Triple, Triple] | None = None
         self.repeated_s = 0.0
         """Seconds that were observed again and not counted."""
 
@@ -153,6 +166,7 @@ class PredictiveDeferredProcessor:
             self._table.restart()
 
     def _learn(self, rows: array[float]) -> Learned:
+        self._learned += 1
         if not rows:
             return Learned(0.0, 0.0)
         if sys.byteorder == "big":
@@ -247,6 +261,27 @@ class PredictiveDeferredProcessor:
             return "good"
         return "idle" if idle > plugged else "plugged"
 
+    def tells(self, need: Need) -> bool:
+        """Whether enough was observed to forecast this, `MIN_EVIDENCE_H` hours."""
+        return self._table.evidence()[NEEDS.index(need)] >= MIN_EVIDENCE_H
+
+    def chance_by(self, deadline: float, need: Need | None = None) -> float:
+        """Probability that what a task asks for comes by then, or holds now, 0-1.
+
+        Looks one day ahead at most.
+
+        Args:
+            deadline: seconds since the epoch.
+            need: what it asks for; ``None`` for `usual_need`.
+
+        Raises:
+            ConfigError: an argument is out of range.
+        """
+        now_s = self._checked_now(None)
+        deadline_s = _checked_time("deadline", deadline)
+        later, live, _ = self._outlook(now_s, float(HOUR_S), self._checked_need(need))
+        return later.chance_by(deadline_s, live)
+
     def advise_start(
         self,
         deadline: float,
@@ -270,19 +305,32 @@ class PredictiveDeferredProcessor:
         now_s = self._checked_now(now)
         deadline_s = _checked_time("deadline", deadline)
         _check_duration(duration_s)
+        later, live, ages_s = self._outlook(now_s, duration_s, self._checked_need(need))
+        return later.advise(now_s, deadline_s, live, ages_s)
+
+    def _checked_need(self, need: Need | None) -> Need:
         if need is not None and need not in NEEDS:
             raise ConfigError(f"need: {need!r} is none of {', '.join(NEEDS)}")
+        return need or self.usual_need()
+
+    def _outlook(self, now_s: float, duration_s: float, need: Need) -> tuple[Later, Triple, Triple]:
+        """What later hours promise, the probabilities that what holds now lasts, and since when
+        it has held.
+        """  # noqa: D205 (one sentence)
         self._settle(now_s)
-        need = need or self.usual_need()
-        renew_system_zone()
-        key = (hours_between(self._offset, now_s, now_s)[0], duration_s, need)
-        if self._later is None or self._later[0] != key:
-            hours = hours_between(self._offset, now_s, now_s + 26 * HOUR_S)
-            rows = self._table.outlook(now_s, duration_s, hours)[2]
-            self._later = (key, Later([hour[0] for hour in hours], rows, NEEDS.index(need)))
-        near = hours_between(self._offset, now_s, now_s + min(duration_s, 86_400.0))
-        live, ages_s, _ = self._table.outlook(now_s, duration_s, near[:2])
-        return self._later[1].advise(now_s, deadline_s, live, ages_s)
+        # Many tasks are asked about at one moment.
+        asked = (now_s, duration_s, need, self._learned)
+        if self._live is None or self._later is None or self._live[0] != asked:
+            renew_system_zone()
+            key = (hours_between(self._offset, now_s, now_s)[0], duration_s, need)
+            if self._later is None or self._later[0] != key:
+                hours = hours_between(self._offset, now_s, now_s + 26 * HOUR_S)
+                rows = self._table.outlook(now_s, duration_s, hours)[2]
+                self._later = (key, Later([hour[0] for hour in hours], rows, NEEDS.index(need)))
+            near = hours_between(self._offset, now_s, now_s + min(duration_s, 86_400.0))
+            live, ages_s, _ = self._table.outlook(now_s, duration_s, near[:2])
+            self._live = (asked, live, ages_s)
+        return self._later[1], self._live[1], self._live[2]
 
     def merge(self, data: bytes) -> None:
         """Add what another predictor, given as its bytes, has learned of other times.
@@ -291,6 +339,7 @@ class PredictiveDeferredProcessor:
             ConfigError: the bytes are damaged; then nothing has changed.
         """
         self._table.merge(data)
+        self._learned += 1
 
     def to_bytes(self) -> bytes:
         """All that was learned, for `from_bytes`; the latest observation as far as it stood."""
@@ -302,7 +351,7 @@ class PredictiveDeferredProcessor:
         cls,
         data: bytes,
         *,
-        zone: str | None = None,
+        zone: str | Offset | None = None,
         backend: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> PredictiveDeferredProcessor:

@@ -12,6 +12,9 @@ from typing import NamedTuple, Protocol
 
 from deferpower.errors import ConfigError
 from deferpower.life import Life, Scene, backend_name
+from deferpower.planning import SETTLES_S
+from deferpower.predictor import PredictiveDeferredProcessor
+from deferpower.starting import PATIENCE_S
 from deferpower.task import Decision, Task, Verdict
 from deferpower.thresholds import Thresholds, is_number
 from deferpower.types import Reading
@@ -95,6 +98,8 @@ def replay(
     scheduler: Scheduler,
     task: Task,
     progress: Callable[[float], None] = lambda _: None,
+    *,
+    see: Callable[[float], None] | None = None,
 ) -> list[JobRun]:
     """What becomes of each job of a workload, in order of submission.
 
@@ -108,6 +113,9 @@ def replay(
             ``life.local_minute``.
         task: what each job is; each gets its own ``created_s`` and ``deadline_s``.
         progress: told now and then which part of the life has passed, 0-1.
+        see: told each moment before it is decided about, such as `Learner.see`; then each hour is
+            one, too, and each at which something has lasted for `SETTLES_S` or `PATIENCE_S`, since
+            a forecast may change what is decided while nothing else does.
 
     Raises:
         ConfigError: the workload does not fit, a window is asked for and the trace does not tell
@@ -140,6 +148,10 @@ def replay(
         *(seen_s + dwell_s for seen_s in (*submissions, *_first_plugged(scenes))),
         *_window_edges(life, task),
     }
+    if see is not None:
+        moments.update(range(life.start_s - life.start_s % 3600, life.end_s, 3600))
+        for lasting_s in (SETTLES_S, PATIENCE_S):
+            moments.update(scene.start_s + lasting_s for scene in scenes)
     backend = backend_name()
     place, admitted = 0, 0
     active: list[_Job] = []
@@ -155,6 +167,8 @@ def replay(
             continue
         while place + 1 < len(scenes) and scenes[place + 1].start_s <= at_s:
             place += 1
+        if see is not None:
+            see(at_s)
         reading = scenes[place].reading(at_s, backend)
         for job in active:
             job.obey(scheduler.schedule_task(job.task, reading, running=bool(job.spans)), at_s)
@@ -162,6 +176,31 @@ def replay(
         job.ends_by(life.end_s)
     progress(1.0)
     return [JobRun(job.task.created_s, tuple(job.spans)) for job in to_come]
+
+
+class Learner:
+    """Learns a life as it goes on; never what is still to come."""
+
+    def __init__(self, life: Life) -> None:
+        """Know nothing yet."""
+        self._slots = life.slots
+        self._next = 0
+        self._now_s = 0.0
+        self.predictor = PredictiveDeferredProcessor(
+            zone=life.utc_offset_s, clock=lambda: self._now_s
+        )
+
+    def see(self, now_s: float) -> None:
+        """Take in all slots that have begun by then, as readings show them, too."""
+        self._now_s = now_s
+        first = self._next
+        while self._next < len(self._slots) and self._slots[self._next].start_s <= now_s:
+            self._next += 1
+        if self._next > first:
+            self.predictor.learn_many(
+                (slot.start_s, slot.activity, slot.plugged)
+                for slot in self._slots[first : self._next]
+            )
 
 
 class Spread(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -90,11 +91,8 @@ class Later:
         now = wanted + PLUGGED_WORTH * (charged - wanted)
         if now_s >= deadline_s:
             return StartAdvice(True, now, 0.0)
-        last = 0
-        while last < _LONGEST_WAIT_H and last + 1 < len(self._starts_s):
-            if self._starts_s[last + 1] > deadline_s:
-                break
-            last += 1
+        # The last hour that begins by the deadline.
+        last = min(bisect.bisect_right(self._starts_s, deadline_s, 1) - 1, _LONGEST_WAIT_H)
         if last == 0:
             # Less than an hour is left: any good state now is better than a guess.
             return StartAdvice(now > 0.0, now, 0.0)
@@ -104,6 +102,29 @@ class Later:
         is_young = self._need != _PLUGGED and wanted > 0.0 and ages_s[self._need] < patience_s
         start = not is_young and 0.0 < now * WORTH_OF_NOW >= waiting
         return StartAdvice(start, now, waiting)
+
+    def chance_by(self, deadline_s: float, live: tuple[float, float, float]) -> float:
+        """Probability that what is wanted holds now or begins with an hour by then.
+
+        Args:
+            deadline_s: seconds since the epoch.
+            live: as for `advise`.
+        """
+        wanted = live[self._need]
+        charged = max(live[_PLUGGED], wanted) if self._need == _GOOD else wanted
+        # Not as wanted so far: on the charger, or not even that.
+        plugged, neither = charged - wanted, 1.0 - charged
+        for start_s, step in zip(self._starts_s[1:], self._steps, strict=True):
+            if start_s > deadline_s:
+                break
+            _, after_plugged, after_neither = step.goes_well
+            _, charged_after_plugged, charged_after_neither = step.is_charged
+            plugged, neither = (
+                plugged * max(charged_after_plugged - after_plugged, 0.0)
+                + neither * max(charged_after_neither - after_neither, 0.0),
+                plugged * (1.0 - charged_after_plugged) + neither * (1.0 - charged_after_neither),
+            )
+        return min(max(1.0 - plugged - neither, 0.0), 1.0)
 
     def _worth(self, last: int) -> tuple[float, float, float]:
         """What waiting for the next hour is worth, by what the present one will have been:

@@ -183,7 +183,8 @@ class Decision(NamedTuple):
         task_class: the class that the task was treated as.
         reasons: every unmet condition; for a task that runs, what let it.
         scheduled_time: when to run it or to ask again, seconds since the epoch: the moment of the
-            reading if it runs now, else the next moment at which time alone may change the answer.
+            reading if it runs now, else the next moment at which time alone may change the answer;
+            where a forecast has a say, the hour at which it will probably start.
     """
 
     verdict: Verdict

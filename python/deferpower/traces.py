@@ -102,6 +102,30 @@ def parse_trace(lines: Iterable[str], name: str) -> Iterator[Slot]:
         raise ConfigError(f"{name}: line {max(table.line_num, 1)}: {error}") from None
 
 
+def one_device(slots: Iterable[Slot], name: str, wanted: str | None = None) -> list[Slot]:
+    """The slots of one device of a trace: of the wanted one, or of the only one.
+
+    Args:
+        slots: of all devices.
+        name: what to call the trace in complaints.
+        wanted: whose; ``None`` if there is but one.
+
+    Raises:
+        ConfigError: it is not there, or there are several and none is wanted.
+    """
+    devices: dict[str, list[Slot]] = {}
+    for slot in slots:
+        devices.setdefault(slot.device_id, []).append(slot)
+    if wanted is None and len(devices) > 1:
+        raise ConfigError(
+            f"{name}: {len(devices)} devices are in it; choose one with --device: "
+            + ", ".join(devices)
+        )
+    if wanted is not None and wanted not in devices:
+        raise ConfigError(f"--device: {wanted!r} is not in {name}; there are {', '.join(devices)}")
+    return next(iter(devices.values()), []) if wanted is None else devices[wanted]
+
+
 def write_trace(slots: Iterable[Slot], file: TextIO) -> None:
     """Write slots as CSV that `read_trace` reads back as they were."""
     table = csv.writer(file, lineterminator="\n")

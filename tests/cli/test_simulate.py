@@ -56,23 +56,24 @@ def test_the_table(start: Start, trace: str) -> None:
     assert run.end() == 0
     assert run.err == ""
     # By the default policy the first job runs at once; those of 1:00, 2:00 and 3:00 wait for 4:00,
-    # which is the deadline of the first of them. Those from 4:00 on run at once.
+    # which is the deadline of the first of them. Those from 4:00 on run at once. A forecast has
+    # no say yet after so few hours.
     assert run.out.splitlines() == [
         f"life  {trace}, phone: 2023-11-14 01:00 to 2023-11-14 11:00 local time, 10 h",
         "jobs  7, one every 1 h, each runs 1 h, deadline after 3 h",
         "",
-        "                    default policy    run now  charging only",
-        "started after, p50             0 s        0 s            1 h",
-        "               p90             3 h        0 s            3 h",
-        "               p99             3 h        0 s            3 h",
-        "done after, p50                1 h        1 h            2 h",
-        "            p90                4 h        1 h            4 h",
-        "            p99                4 h        1 h            4 h",
-        "jobs on battery             14.3 %     57.1 %         14.3 %",
-        "time on battery             14.3 %     57.1 %         14.3 %",
-        "missed deadlines        1 (14.3 %)  0 (0.0 %)     2 (28.6 %)",
-        "starts                           7          7              7",
-        "pauses                           0          0              0",
+        "                    default policy    run now  charging only    forecast",
+        "started after, p50             0 s        0 s            1 h         0 s",
+        "               p90             3 h        0 s            3 h         3 h",
+        "               p99             3 h        0 s            3 h         3 h",
+        "done after, p50                1 h        1 h            2 h         1 h",
+        "            p90                4 h        1 h            4 h         4 h",
+        "            p99                4 h        1 h            4 h         4 h",
+        "jobs on battery             14.3 %     57.1 %         14.3 %      14.3 %",
+        "time on battery             14.3 %     57.1 %         14.3 %      14.3 %",
+        "missed deadlines        1 (14.3 %)  0 (0.0 %)     2 (28.6 %)  1 (14.3 %)",
+        "starts                           7          7              7           7",
+        "pauses                           0          0              0           0",
     ]
 
 
@@ -91,6 +92,7 @@ def test_json(capsys: pytest.CaptureFixture[str], trace: str) -> None:
         "default policy",
         "run now",
         "charging only",
+        "forecast",
     ]
     assert fields["policies"][1] == {
         "name": "run now",
@@ -104,6 +106,18 @@ def test_json(capsys: pytest.CaptureFixture[str], trace: str) -> None:
         "starts": 7,
         "pauses": 0,
     }
+
+
+def test_a_forecast_waits_for_the_night(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    night, day = (480, 90, True, 0.0), (960, 80, False, 1.0)
+    nights = written(tmp_path / "nights.csv", slots_of(*([night, day] * 14)))
+    default, _, _, forecast = told(capsys, nights, "--every", "3h")["policies"]
+    assert default["on_battery_jobs_percent"] > 60
+    # Those of the first day are in: nothing was known then.
+    assert forecast["on_battery_jobs_percent"] < 10
+    assert forecast["missed_deadlines"] == 0
 
 
 def test_policies_side_by_side(
@@ -195,8 +209,8 @@ def test_running_time_of_which_nothing_is_known(
     # Jobs come at 0:00, 5:00 and 6:00, the first in an hour on battery. Where it waits for the
     # charger it runs at 3:00, in the hole.
     assert [line for line in lines if line.startswith("time")] == [
-        "time on battery             33.3 %     33.3 %          0.0 %",
-        "time not known               0.0 %      0.0 %         33.3 %",
+        "time on battery             33.3 %     33.3 %          0.0 %     33.3 %",
+        "time not known               0.0 %      0.0 %         33.3 %      0.0 %",
     ]
 
 

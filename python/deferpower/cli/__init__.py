@@ -28,6 +28,8 @@ COMMANDS = {
     "status": "show what the sensors say now",
     "doctor": "show where each sensor is read, and why one is not",
     "decide": "decide about a task for the machine as it is now",
+    "forecast": "show when the device will probably be idle and charging",
+    "history": "take what was seen of the device in or out, as CSV",
     "simulate": "replay a recorded life: when would jobs have run, and on what power",
     "policy": "show the thresholds and keywords that deciding uses",
 }

@@ -11,13 +11,13 @@ from deferpower.cli import conditions, parsing
 from deferpower.cli.progress import Bar
 from deferpower.cli.text import duration, one_line, percent
 from deferpower.constraints import Constraints
-from deferpower.errors import ConfigError
 from deferpower.life import Life
+from deferpower.planning import ForecastingScheduler
 from deferpower.policy import Policy
 from deferpower.scheduler import IntelligentScheduler
-from deferpower.simulation import Figures, JobRun, Workload, figures, replay
+from deferpower.simulation import Figures, JobRun, Learner, Workload, figures, replay
 from deferpower.task import Task, TaskClass, Verdict
-from deferpower.traces import COLUMNS, Slot, read_trace
+from deferpower.traces import COLUMNS, one_device, read_trace
 
 _EPILOG = f"""\
 A job is submitted every so often, from the first line of the trace on; each is
@@ -26,9 +26,11 @@ when the policy lets it, is frozen while it does not, and runs on whatever holds
 from its deadline on. Jobs do not get in each other's way. None is submitted
 where the trace has no line, nor so late that its end would not be seen.
 
-Without --policy three are compared: the policy that deferpower run would take,
-"run now", which waits for nothing, and "charging only", which waits for
-external power besides. With it there is one column for each file.
+Without --policy four are compared: the policy that deferpower run would take,
+"run now", which waits for nothing, "charging only", which waits for external
+power besides, and "forecast", which is the first one with what it learns of the
+device as the life goes on, as a worker does. With it there is one column for
+each file.
 
 The trace is CSV with a header; a line stands for 5 minutes of one device:
   {",".join(COLUMNS)}
@@ -92,6 +94,7 @@ class Contender(NamedTuple):
     name: str
     policy: Policy
     task: Task
+    forecasts: bool = False
 
 
 class Result(NamedTuple):
@@ -112,7 +115,7 @@ def execute(words: list[str]) -> int:
         timeline.check(options.plot)
     contenders = _contenders(options.policy, conditions.asked(options))
     workload = Workload(options.every, options.duration, options.deadline)
-    life = Life(_slots_of(options.trace, options.device))
+    life = Life(one_device(read_trace(options.trace), options.trace, options.device))
     results = _replay_all(life, workload, contenders)
     if options.plot is not None:
         runs = {result.name: result.runs for result in results}
@@ -134,28 +137,14 @@ def _contenders(paths: list[str], asked: Constraints) -> list[Contender]:
         Contender("default policy" if policy.path is None else str(policy.path), policy, task),
         Contender("run now", policy, dataclasses.replace(task, override=Verdict.EXECUTE_NOW)),
         Contender("charging only", policy, dataclasses.replace(task, constraints=charging)),
+        Contender("forecast", policy, task, forecasts=True),
     ]
-
-
-def _slots_of(path: str, wanted: str | None) -> list[Slot]:
-    """The slots of the device that is wanted, or of the only one."""
-    devices: dict[str, list[Slot]] = {}
-    for slot in read_trace(path):
-        devices.setdefault(slot.device_id, []).append(slot)
-    if wanted is None and len(devices) > 1:
-        raise ConfigError(
-            f"{path}: {len(devices)} devices are in it; choose one with --device: "
-            + ", ".join(devices)
-        )
-    if wanted is not None and wanted not in devices:
-        raise ConfigError(f"--device: {wanted!r} is not in {path}; there are {', '.join(devices)}")
-    return next(iter(devices.values()), []) if wanted is None else devices[wanted]
 
 
 def _replay_all(life: Life, workload: Workload, contenders: list[Contender]) -> list[Result]:
     results = []
     with Bar("replaying") as bar:
-        for number, (name, policy, task) in enumerate(contenders):
+        for number, (name, policy, task, forecasts) in enumerate(contenders):
             scheduler = IntelligentScheduler(
                 thresholds=policy.thresholds, local_minute=life.local_minute
             )
@@ -163,7 +152,12 @@ def _replay_all(life: Life, workload: Workload, contenders: list[Contender]) -> 
             def show(part: float, done: int = number) -> None:
                 bar.show((done + part) / len(contenders))
 
-            runs = replay(life, workload, scheduler, task, show)
+            if forecasts:
+                learner = Learner(life)
+                planned = ForecastingScheduler(scheduler, learner.predictor)
+                runs = replay(life, workload, planned, task, show, see=learner.see)
+            else:
+                runs = replay(life, workload, scheduler, task, show)
             results.append(Result(name, runs, figures(life, workload, runs)))
     return results
 

@@ -86,5 +86,7 @@ def _print_one(manager: BackgroundTaskManager, options: argparse.Namespace) -> N
     print(f"task {record.id}, {records.title(record)}: {why.state} for {ago}")
     for reason in why.reasons:
         print(f"  {one_line(reason.sentence)}")
+    if why.prospect is not None:
+        print(f"  {why.prospect}")
     if why.next_s is not None and why.next_s > time.time():
         print(f"  looked at again at {moment(why.next_s)} at the latest")

@@ -147,5 +147,17 @@ CREATE INDEX sync_items_key ON sync_items (queue, key) WHERE key IS NOT NULL;
 CREATE INDEX sync_items_file ON sync_items (token) WHERE content IS NULL;
 """
 
-MIGRATIONS = (_TASKS + _SYNC,)
+_HISTORY = """
+-- What was seen of the device, in slots of 5 minutes.
+CREATE TABLE history (
+    start_s INTEGER PRIMARY KEY,
+    seconds REAL NOT NULL,
+    utc_offset_s INTEGER,
+    percent REAL,
+    plugged INTEGER,
+    activity REAL
+);
+"""
+
+MIGRATIONS = (_TASKS + _SYNC + _HISTORY,)
 """``MIGRATIONS[n]`` leads from version n to version n + 1."""

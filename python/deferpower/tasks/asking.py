@@ -20,6 +20,7 @@ from deferpower.tasks.spec import COMMAND
 
 if TYPE_CHECKING:
     from deferpower.device import Device
+    from deferpower.predictor import HourForecast
     from deferpower.scheduler import IntelligentScheduler
     from deferpower.tasks.events import Event, EventKind, Events
     from deferpower.tasks.function import Registry
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from deferpower.tasks.waiters import Waiters
     from deferpower.tasks.why import Why
     from deferpower.tasks.worker import Worker
+    from deferpower.traces import Slot
 
 _POLL_S = 0.25
 
@@ -195,6 +197,37 @@ class Asking:
         """
         age_s = self._retention_s if older_than_s is None else moment("older_than_s", older_than_s)
         return self._queue.prune(self.device.wall_clock() - (age_s or 0.0))
+
+    def forecast(self, hours: int = 24) -> tuple[HourForecast, ...]:
+        """When the device will probably be idle, charging, or both, as far as its history tells.
+
+        Args:
+            hours: how many, 1-168, from the next full local hour on.
+
+        Raises:
+            ConfigError: so many hours cannot be.
+        """
+        return tuple(self._queue.foresight.forecast(hours))
+
+    def export_history(self) -> tuple[Slot, ...]:
+        """What workers of this queue have seen of the device in the last 8 weeks, by slot."""
+        return tuple(self._queue.foresight.slots())
+
+    def import_history(self, slots: Iterable[Slot]) -> int:
+        """Add to the history of the device what another program recorded of it.
+
+        Of what was observed already the more complete stays.
+
+        Args:
+            slots: as `traces.read_trace` gives them, of one device.
+
+        Returns:
+            How many were added, those older than 8 weeks left out.
+
+        Raises:
+            ConfigError: one lies in the future; then nothing was added.
+        """
+        return self._queue.foresight.take_over(slots)
 
     def stats(self) -> dict[TaskState, int]:
         """How many tasks there are in each state."""

@@ -6,18 +6,58 @@ reaches its deadline, so `Lanes.place` also says when to ask again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from deferpower.constraints import Constraints
 from deferpower.errors import TaskError
+from deferpower.localtime import HOUR_S
+from deferpower.planning import Plan, plan_of, without_planned
 from deferpower.task import Task, TaskClass, Verdict
 from deferpower.tasks.spec import Spec, as_json, constraints_of
 
 if TYPE_CHECKING:
     from deferpower._contract import OutcomeRow
+    from deferpower.predictor import Need
     from deferpower.scheduler import IntelligentScheduler
+    from deferpower.starting import StartAdvice
     from deferpower.store.texts import Texts
+    from deferpower.tasks.foresight import Foresight
+
+
+class Planned(NamedTuple):
+    """What a forecast is asked about the tasks of a lane.
+
+    Attributes:
+        need: as for `Plan`.
+        last_hour: the hour of their deadline, counted from the epoch, modulo `_HOURS`, so that
+            lanes are used again; ``None`` while it is further off than a forecast looks.
+    """
+
+    need: Need | None
+    last_hour: int | None
+
+    @classmethod
+    def of(cls, plan: Plan, now_s: float) -> tuple[Planned, float | None]:
+        """The plan of a task at a moment, and when to ask again; ``None`` for never."""
+        last = plan.deadline_s // HOUR_S
+        if last - now_s // HOUR_S > _LOOKS_AHEAD_H:
+            return cls(plan.need, None), (last - _LOOKS_AHEAD_H) * HOUR_S
+        return cls(plan.need, int(last % _HOURS)), None
+
+    def at(self, now_s: float) -> Plan:
+        """The plan as of a moment."""
+        hour = now_s // HOUR_S
+        ahead = _LOOKS_AHEAD_H if self.last_hour is None else (self.last_hour - hour) % _HOURS
+        if ahead > _LOOKS_AHEAD_H:
+            ahead -= _HOURS  # it has passed
+        return Plan(self.need, (hour + ahead) * HOUR_S)
+
+
+_LOOKS_AHEAD_H = 26
+_HOURS = 48
 
 
 class Lane(NamedTuple):
@@ -29,19 +69,25 @@ class Lane(NamedTuple):
         at_most_once: its tasks must not be claimed before they can start.
         set_id: what the scheduler compiled it to; ``None`` if it names a condition that this
             program does not know.
+        bare_id: the same without the preferences that a forecast weighs.
+        planned: how a forecast has a say about its tasks; ``None`` if it has none.
     """
 
     name: str
     task: Task
     at_most_once: bool
     set_id: int | None
+    bare_id: int | None
+    planned: Planned | None
 
 
 class Lanes:
     """The lanes of one store, as one scheduler judges them."""
 
-    def __init__(self, scheduler: IntelligentScheduler, texts: Texts) -> None:
+    def __init__(self, scheduler: IntelligentScheduler, texts: Texts, foresight: Foresight) -> None:
+        self._foresight = foresight
         self._scheduler = scheduler
+        self._better: tuple[int, int] | None = None
         self._texts = texts
         self._lanes: dict[int, Lane] = {}
 
@@ -49,42 +95,108 @@ class Lanes:
         self, spec: Spec, created_s: float, life_s: float | None, now_s: float
     ) -> tuple[int, float | None]:
         """The lane of a task at a moment, and when to ask again; ``None`` for never."""
-        asks, again_s = self._scheduler.relaxed(spec.task(created_s, life_s), now_s)
-        return self._texts.id_of(_to_text(asks, spec)), again_s
+        task = spec.task(created_s, life_s)
+        asks, again_s = self._scheduler.relaxed(task, now_s)
+        plan = plan_of(task, spec.task_class)
+        planned = None
+        if plan is not None and asks.override is None:
+            planned, nearer_s = Planned.of(plan, now_s)
+            if nearer_s is not None and (again_s is None or nearer_s < again_s):
+                again_s = nearer_s
+        return self._texts.id_of(_to_text(asks, spec, planned)), again_s
 
     def __getitem__(self, lane_id: int) -> Lane:
         lane = self._lanes.get(lane_id)
         if lane is None:
-            name, task, at_most_once = _from_text(self._texts.text_of(lane_id))
-            try:
+            name, task, at_most_once, planned = _from_text(self._texts.text_of(lane_id))
+            set_id = bare_id = None
+            with contextlib.suppress(TaskError):
                 set_id = self._scheduler.compile(task)
-            except TaskError:
-                set_id = None
-            lane = self._lanes[lane_id] = Lane(name, task, at_most_once, set_id)
+                bare_id = self._scheduler.compile(without_planned(task))
+            lane = Lane(name, task, at_most_once, set_id, bare_id, planned)
+            self._lanes[lane_id] = lane
         return lane
 
+    def advice(self, lane_id: int) -> StartAdvice | None:
+        """What the forecast says about the tasks of a lane; ``None`` if it has no say."""
+        planned = self[lane_id].planned
+        if planned is None:
+            return None
+        return self._foresight.advise(planned.at(self._foresight.now_s))
+
     def outcomes(self, lane_ids: Iterable[int], *, running: bool) -> dict[int, OutcomeRow]:
-        """What the last reading means for lanes; those that cannot be judged here are left out."""
-        wanted = {lane_id: self[lane_id].set_id for lane_id in lane_ids}
+        """What the last reading and the forecast mean for lanes.
+
+        Those that cannot be judged here are left out.
+        """
+        wanted = [(lane_id, self[lane_id], self.advice(lane_id)) for lane_id in lane_ids]
         if not wanted:
             return {}
         rows = self._scheduler.evaluate(running=running)
-        return {lane_id: rows[set_id] for lane_id, set_id in wanted.items() if set_id is not None}
+        outcomes = {}
+        for lane_id, lane, advice in wanted:
+            set_id = lane.set_id if advice is None else lane.bare_id
+            if set_id is None:
+                continue
+            row = rows[set_id]
+            if row[0] == _EXECUTE_NOW and not running and advice is not None and not advice.start:
+                row = (_LATER, *row[1:])
+            outcomes[lane_id] = row
+        return outcomes
+
+    def watched(self, lane_ids: Iterable[int], *, running: bool) -> list[int]:
+        """What a watch has to judge to see when the outcome of a lane may change."""
+        watched = set()
+        for lane_id in lane_ids:
+            lane, advice = self[lane_id], self.advice(lane_id)
+            set_id = lane.set_id if advice is None else lane.bare_id
+            if set_id is not None:
+                watched.add(set_id)
+            if not running and advice is not None and not advice.start:
+                watched.update(self._better_moments())
+        return sorted(watched)
+
+    def _better_moments(self) -> tuple[int, int]:
+        """External power, and idleness: what may make now better than later."""
+        if self._better is None:
+            self._better = (
+                self._scheduler.compile(Task(task_class=TaskClass.CHARGING_ONLY, created_s=0.0)),
+                self._scheduler.compile(
+                    Task(
+                        task_class=TaskClass.NORMAL,
+                        constraints=Constraints(idle=True),
+                        created_s=0.0,
+                    )
+                ),
+            )
+        return self._better
+
+    def replanned_s(self, lane_ids: Iterable[int], now_s: float) -> float | None:
+        """When to ask the forecast again about waiting lanes; ``None`` if it has no say."""
+        if any(self.advice(lane_id) is not None for lane_id in lane_ids):
+            return self._foresight.replanned_s(now_s)
+        return None
 
 
 _FIELDS = ("task_class", "constraints", "prefer", "override")
 
 
-def _to_text(task: Task, spec: Spec) -> str:
+_EXECUTE_NOW = list(Verdict).index(Verdict.EXECUTE_NOW)
+_LATER = list(Verdict).index(Verdict.DEFER_TO_BACKGROUND)
+
+
+def _to_text(task: Task, spec: Spec, planned: Planned | None) -> str:
     values = {name: as_json(getattr(task, name)) for name in _FIELDS}
     values = {name: value for name, value in values.items() if value}
     values["name"] = spec.name
     if spec.at_most_once:
         values["at_most_once"] = True
+    if planned is not None:
+        values["planned"] = planned
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
-def _from_text(text: str) -> tuple[str, Task, bool]:
+def _from_text(text: str) -> tuple[str, Task, bool, Planned | None]:
     values = json.loads(text)
     task = Task(
         task_class=TaskClass(values["task_class"]),
@@ -93,4 +205,5 @@ def _from_text(text: str) -> tuple[str, Task, bool]:
         override=Verdict(values["override"]) if "override" in values else None,
         created_s=0.0,
     )
-    return values["name"], task, values.get("at_most_once", False)
+    planned = Planned(*values["planned"]) if "planned" in values else None
+    return values["name"], task, values.get("at_most_once", False), planned

@@ -107,7 +107,7 @@ class BackgroundTaskManager(Asking):
         self._max_workers = max_workers or getattr(executor, "_max_workers", None)
         self._retention_s = retention_s
         self._registry = Registry()
-        self._queue = Queue(path, self._scheduler, durability=durability)
+        self._queue = Queue(path, self._scheduler, self.device, durability=durability)
         self._waiters = Waiters(self._queue.database, self._scheduler.open_watch)
         self._events = Events(self.device.wall_clock, self._waiters.release)
         self._intake = Intake(self._queue, max_queued)
@@ -315,6 +315,7 @@ class BackgroundTaskManager(Asking):
         crew = self._crews.pop(os.getpid(), None)
         if crew is not None:
             crew.stop(timeout_s)
+            self._queue.foresight.close()
 
     def close(self) -> None:
         """Stop, and close the file. What waits stays there; what was in memory is gone."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from deferpower.errors import TaskError
+from deferpower.planning import HELD_BACK, without_planned
 from deferpower.store import counts, turns
 from deferpower.store import tasks as rows
 from deferpower.store.records import TaskRow
@@ -106,7 +107,10 @@ def overview(
     groups = _Groups(scheduler, reading, knows_function)
     for lane in facts.lanes:
         known = queue.lanes[lane.lane]
-        groups.add_judged(known.task, known.name, lane.size, lane.first)
+        advice = queue.lanes.advice(lane.lane)
+        task = known.task if advice is None else without_planned(known.task)
+        is_held = advice is not None and not advice.start
+        groups.add_judged(task, known.name, lane.size, lane.first, is_held=is_held)
     for row in facts.woken:
         spec = queue.spec_of(row.spec)
         groups.add_judged(spec.task(row.created_s, row.life_s), spec.name, 1, row.id)
@@ -157,9 +161,13 @@ class _Groups:
         self._knows_function = knows_function
         self._groups: dict[tuple[Reason, ...], Waiting] = {}
 
-    def add_judged(self, task: Task, name: str, count: int, first: int) -> None:
-        """Add tasks that wait for the machine, or for nothing."""
+    def add_judged(
+        self, task: Task, name: str, count: int, first: int, *, is_held: bool = False
+    ) -> None:
+        """Add tasks that wait for the machine, for a better moment, or for nothing."""
         reasons, next_s = self._judged(task)
+        if is_held and not reasons:
+            reasons = (HELD_BACK,)
         if not self._knows_function(name):
             sentence = f"this program has no function named {name!r}; they run once there is one"
             wanted, seen = f"a function named {name}", "none in this program"

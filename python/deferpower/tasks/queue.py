@@ -14,6 +14,7 @@ from deferpower.store.database import Database, Durability
 from deferpower.store.records import ENDED, State, TaskRow
 from deferpower.store.schema import MIGRATIONS
 from deferpower.store.texts import Texts
+from deferpower.tasks.foresight import Foresight
 from deferpower.tasks.lanes import Lanes
 from deferpower.tasks.record import TaskRecord, TaskState
 from deferpower.tasks.spec import Spec
@@ -21,6 +22,7 @@ from deferpower.tasks.spec import Spec
 if TYPE_CHECKING:
     import apsw
 
+    from deferpower.device import Device
     from deferpower.scheduler import IntelligentScheduler
 
 _MOST_NOTED = 1000
@@ -46,6 +48,7 @@ class Queue:
 
     Attributes:
         database: where they are kept.
+        foresight: what is known of the device's habits.
         lanes: what they ask of the machine.
         id: names this queue among all.
         latest_s: the latest moment that this program wrote or acted upon, by the wall clock: what
@@ -56,6 +59,7 @@ class Queue:
         self,
         path: str | os.PathLike[str] | None,
         scheduler: IntelligentScheduler,
+        device: Device,
         *,
         durability: Durability,
     ) -> None:
@@ -66,7 +70,8 @@ class Queue:
         """
         self.database = Database(path, MIGRATIONS, durability=durability)
         self.specs = Texts(self.database, "specs")
-        self.lanes = Lanes(scheduler, Texts(self.database, "lanes"))
+        self.foresight = Foresight(self.database, device)
+        self.lanes = Lanes(scheduler, Texts(self.database, "lanes"), self.foresight)
         self.id = self._store_id()
         self.latest_s = 0.0
         self._specs_by_id: dict[int, Spec] = {}

@@ -115,10 +115,8 @@ class Service:
     def _wait(self) -> None:
         lanes = self._queue.lanes
         runs = self._worker.runs
-        running = sorted({found for run in runs if (found := lanes[run.lane].set_id) is not None})
-        waiting = [
-            found for lane in self._worker.waiting if (found := lanes[lane].set_id) is not None
-        ]
+        running = lanes.watched({run.lane for run in runs}, running=True)
+        waiting = lanes.watched(self._worker.waiting, running=False)
         # A frozen command uses nothing: whatever the machine does then is someone else's work.
         at_work = [run for run in runs if not run.paused]
         self._device.set_own_work([run.pid for run in at_work if run.pid] if at_work else None)
@@ -140,6 +138,9 @@ class Service:
         lanes = self._queue.lanes
         asked = [lanes[lane].task for lane in self._worker.waiting]
         asked += [lanes[run.lane].task for run in self._worker.runs]
+        replanned_s = lanes.replanned_s(self._worker.waiting, now_s)
+        if replanned_s is not None:
+            moments.append(replanned_s)
         if any(task.asks_of_program for task in asked):
             moments.append(now_s + _ASK_AGAIN_S)
         if any(task.asks_of_desktop for task in asked):

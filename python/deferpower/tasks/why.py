@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from deferpower.errors import TaskError
+from deferpower.planning import HELD_BACK, Plan, need_of, plan_of, without_planned
 from deferpower.store import chains, owner, workers
 from deferpower.store.records import State
 from deferpower.task import Reason, TaskClass
@@ -14,6 +16,7 @@ from deferpower.tasks.unblocking import what_would_start
 
 if TYPE_CHECKING:
     from deferpower.scheduler import IntelligentScheduler
+    from deferpower.tasks.foresight import Outlook
     from deferpower.tasks.queue import Queue
     from deferpower.types import Reading
 
@@ -28,6 +31,10 @@ class Why(NamedTuple):
         reasons: everything that keeps it waiting, or what became of it.
         unblocks: what would make it run now, in one sentence; ``None`` if it does not wait.
         next_s: when time alone may change the answer; ``None`` if it will not.
+        probable_start_s: the full hour at which it will most likely start; ``None`` where no
+            forecast tells.
+        probability: that what it waits for comes by its deadline, within a day at most, 0-1;
+            ``None`` likewise.
     """
 
     task_id: int
@@ -36,10 +43,22 @@ class Why(NamedTuple):
     reasons: tuple[Reason, ...]
     unblocks: str | None
     next_s: float | None
+    probable_start_s: float | None = None
+    probability: float | None = None
+
+    @property
+    def prospect(self) -> str | None:
+        """When it will probably start, in words and local time; ``None`` if nobody can say."""
+        if self.probable_start_s is None or self.probability is None:
+            return None
+        start = time.strftime("%a %H:%M", time.localtime(self.probable_start_s))
+        return f"probably starts around {start} ({100 * self.probability:.0f} % that it can)"
 
     def __str__(self) -> str:
         what = "waiting" if self.state in _WAITING else self.state.value
         text = "; ".join(reason.sentence for reason in self.reasons)
+        if self.prospect is not None:
+            text = f"{text}; {self.prospect}"
         return f"{what}: {text}" if text else what
 
 
@@ -85,18 +104,40 @@ def explain(
         return _blocked(record, queue)
     if record.state is not TaskState.ENQUEUED:
         return _settled(record)
-    reasons, unblocks, next_s = _waits_for(record, scheduler, reading, now_s)
+    reasons, unblocks, next_s = _waits_for(record, queue, scheduler, reading, now_s)
+    outlook = _outlook(record, queue, now_s) if reasons and record.due_s <= now_s else None
     if not knows_function:
         reasons = (*reasons, _unknown_function(record.name))
         unblocks = unblocks if len(reasons) > 1 else f"a function named {record.name!r} here"
     if not reasons:
         reason, unblocks = _next_in_turn(record, queue, crew)
         reasons = (reason,)
-    return Why(record.id, record.state, record.since_s, reasons, unblocks, next_s)
+    why = Why(record.id, record.state, record.since_s, reasons, unblocks, next_s)
+    if outlook is not None:
+        why = why._replace(probable_start_s=outlook.start_s, probability=outlook.probability)
+    return why
+
+
+def _outlook(record: TaskRecord, queue: Queue, now_s: float) -> Outlook | None:
+    """When what a task waits for will probably come, within a day if it has no deadline."""
+    spec = record.spec
+    task = spec.task(record.created_s, None)
+    deadline_s = now_s + _DAY_S if record.deadline_s is None else record.deadline_s
+    need = need_of(task, spec.task_class)
+    if deadline_s <= now_s or (need is None and spec.task_class is not TaskClass.BACKGROUND):
+        return None
+    return queue.foresight.outlook(Plan(need, deadline_s))
+
+
+_DAY_S = 86_400.0
 
 
 def _waits_for(
-    record: TaskRecord, scheduler: IntelligentScheduler, reading: Reading, now_s: float
+    record: TaskRecord,
+    queue: Queue,
+    scheduler: IntelligentScheduler,
+    reading: Reading,
+    now_s: float,
 ) -> tuple[tuple[Reason, ...], str | None, float | None]:
     """What time or the machine keeps it for; what would end that; when to ask again."""
     if record.due_s > now_s and not record.is_due:
@@ -104,12 +145,19 @@ def _waits_for(
         return (reason,), f"time alone: {reason.seen}", record.due_s
     life_s = None if record.deadline_s is None else record.deadline_s - record.created_s
     task = record.spec.task(record.created_s, life_s)
+    plan = plan_of(task, record.spec.task_class)
+    advice = queue.foresight.advise(plan) if plan is not None and now_s < plan.deadline_s else None
+    if advice is not None:
+        task = without_planned(task)
     try:
         decision = scheduler.schedule_task(task, reading)
     except TaskError as error:
         sentence = f"this program cannot judge it: {error}"
         reason = Reason("unknown_condition", "every condition by name", "one is missing", sentence)
         return (reason,), "a worker that knows all of its conditions", None
+    if decision.execute_now and advice is not None and not advice.start:
+        again_s = queue.foresight.replanned_s(now_s)
+        return (HELD_BACK,), "leaving its deadline out, or setting it to run by hand", again_s
     if decision.execute_now:
         return (), None, None
     unblocks = what_would_start(task, scheduler, reading)

@@ -165,6 +165,7 @@ class Worker:
         with self._lock:
             reading = self._device.read()
             self._scheduler.observe(reading)
+            self._queue.foresight.look(reading)
             now_s = self._device.wall_clock()
             if now_s < self._queue.latest_s - turns.CLOCK_STEP_S:
                 self._queue.database.write(lambda cursor: turns.take_back_future(cursor, now_s))
