@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -200,28 +199,7 @@ def test_a_charger_that_comes_out_of_turn_is_taken(
     assert ran == [1]
 
 
-def test_a_preference_is_dropped_when_waiting_for_it_is_not_worth_it(
-    tasks: BackgroundTaskManager, device: FakeDevice
-) -> None:
-    # Charging at night as ever, but never idle then: only half of what is preferred will come.
-    slots = [slot._replace(activity=1.0) for slot in nights(device.wall_clock())]
-    tasks.import_history(slots)
-    starts: list[float] = []
-    work = tasks.task(lambda: starts.append(hour_now(device)), name="work")
-    prefer = Constraints(charging=True, idle=True)
-    tasks.submit(work, deadline_s=1.5 * DAY_S, prefer=prefer)
-    for _ in range(20 * 3):
-        device.clock.advance(1200)
-        device.set(plugged=hour_now(device) < 8)
-        run_until_idle(tasks)
-    # By its age alone it would drop idleness at 6 o'clock, half-way to its deadline.
-    assert len(starts) == 1
-    assert starts[0] < 6
-
-
-def test_the_worker_thread_starts_it_at_night(
-    make: MakeManager, device: FakeDevice, tmp_path: Path
-) -> None:
+def test_the_worker_thread_starts_it_at_night(make: MakeManager, device: FakeDevice) -> None:
     tasks = make()
     tasks.import_history(nights(device.wall_clock()))
     work = tasks.task(lambda: hour_now(device), name="work", task_class="background")
