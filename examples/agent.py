@@ -3,9 +3,9 @@
     python examples/agent.py FOLDER STATE_DIRECTORY
     python examples/agent.py FOLDER STATE_DIRECTORY --search "quiet wait"
 
-Its event loop stays free for its user: here it only ticks, and counts. The indexing runs beside it
-when the charger is plugged in, stops when it is pulled, and goes on where it stopped, also after the
-agent was killed. When everything is indexed, the agent ends.
+Its event loop stays free for its user: here it only ticks, and counts. The indexing runs beside
+it when the charger is plugged in, stops when it is pulled, and goes on where it stopped, also after
+the agent was killed. When everything is indexed, the agent ends.
 """
 
 from __future__ import annotations

@@ -108,9 +108,7 @@ def test_json(capsys: pytest.CaptureFixture[str], trace: str) -> None:
     }
 
 
-def test_a_forecast_waits_for_the_night(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_forecast_waits_for_the_night(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     night, day = (480, 90, True, 0.0), (960, 80, False, 1.0)
     nights = written(tmp_path / "nights.csv", slots_of(*([night, day] * 14)))
     default, _, _, forecast = told(capsys, nights, "--every", "3h")["policies"]
