@@ -80,7 +80,7 @@ def test_nothing_is_said_of_a_device_that_was_not_observed(
     assert main(["submit", "--", "true"]) == 0
     capsys.readouterr()
     assert main(["forecast"]) == 0
-    assert capsys.readouterr().out.startswith("nothing can be said yet: some 0 of 24 hours")
+    assert capsys.readouterr().out.startswith("nothing can be said yet: of the 24 observed hours")
 
 
 def test_a_picture(nights: str, capsys: pytest.CaptureFixture[str]) -> None:

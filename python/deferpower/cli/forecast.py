@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _EPILOG = f"""\
 It is learned from what workers of the queue have seen of the device while they
 were awake (deferpower history), by hour of the week, and for the next hours by
-what the device is like now. With less than {MIN_EVIDENCE_H:.0f} observed hours nothing is said: ?.
-Shown are a map of the coming week, once for use, charging and both, then the next
-hours one by one. SEMANTICS.md, "Predicting", has the rest.
+what the device is like now. With less than {MIN_EVIDENCE_H:.0f} observed hours nothing is said
+(?). Shown are maps of the coming week, for use, charging and both, then the
+next hours one by one. SEMANTICS.md, "Predicting", has the rest.
 
 {queue_file.HELP}
 
@@ -105,8 +105,8 @@ def _report(coming: Sequence[HourForecast], hours: int, width: int, style: Style
     if all(hour.p_idle is None and hour.p_plugged is None for hour in coming):
         seen_h = max(24.0 * hour.evidence for hour in coming)
         return [
-            f"nothing can be said yet: some {min(seen_h, MIN_EVIDENCE_H):.0f} of "
-            f"{MIN_EVIDENCE_H:.0f} hours were observed that it takes;",
+            f"nothing can be said yet: of the {MIN_EVIDENCE_H:.0f} observed hours that it takes "
+            f"there are {min(seen_h, MIN_EVIDENCE_H):.0f};",
             "a worker observes while it is awake, and deferpower history import adds a recording",
         ]
     lines = []

@@ -14,14 +14,16 @@ from deferpower.policy import Policy
 from deferpower.traces import COLUMNS, Slot, one_device, parse_trace, read_trace, write_trace
 
 _EPILOG = f"""\
-A worker notes by itself what it sees while it is awake: charger, battery level and
-use of the device, a line for 5 minutes at most, for 8 weeks. deferpower forecast
-is learned from it. What import adds is used by workers that start later.
+A worker notes by itself what it sees while it is awake: charger, battery level
+and use of the device, a line for 5 minutes at most, for 8 weeks. deferpower
+forecast is learned from it. What import adds is used by workers that start
+later.
 
 The format is that of deferpower simulate, CSV with a header:
   {",".join(COLUMNS)}
 SEMANTICS.md, "Traces", has the rest. Of two lines about the same 5 minutes the
-one that saw more of them stays. A file with a line that is wrong is not imported.
+one that saw more of them stays. A file with a line that is wrong is not
+imported.
 
 {queue_file.HELP}
 
@@ -35,11 +37,16 @@ def parser() -> parsing.Parser:
     """The options of ``history``."""
     p = parsing.Parser(
         "history",
-        usage="deferpower history import CSV [--device ID] | export [FILE] [--queue FILE]",
+        usage="deferpower history import CSV|export [FILE] [--device ID] [--queue FILE]",
         summary="Take what was seen of the device in or out, as CSV.",
         epilog=_EPILOG,
     )
-    p.add_argument("what", choices=("import", "export"), metavar="import|export")
+    p.add_argument(
+        "what",
+        choices=("import", "export"),
+        metavar="import|export",
+        help="take lines of a file in, or write down what is known",
+    )
     p.add_argument(
         "file", metavar="FILE", nargs="?", help="CSV file; - is standard input, or output"
     )
