@@ -24,9 +24,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("where", "code"), blocks("python"))
-def test_python_blocks_run(where: str, code: str, backend_name: str) -> None:
+def test_python_blocks_run(where: str, code: str, backend_name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
         env={**os.environ, "DEFERPOWER_BACKEND": backend_name},
         capture_output=True,
         text=True,
