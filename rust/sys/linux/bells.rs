@@ -211,7 +211,9 @@ fn arm(timer: &OwnedFd, until_wall_s: f64) {
         it_interval: Timespec::default(),
         it_value: timespec(until.max(Duration::from_nanos(1))),
     };
-    let _ = timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &new);
+    // Also when somebody sets the clock: what was due by the old time may be late or early by now.
+    let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    let _ = timerfd_settime(timer, flags, &new);
 }
 
 fn timespec(duration: Duration) -> Timespec {
