@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from deferpower import BackgroundTaskManager, Constraints, TaskError, TaskState
 from deferpower.testing import FakeDevice, run_until_idle
 from tasks.conftest import crash
+
+BACKENDS = os.environ.get("DEFERPOWER_TEST_BACKENDS", "native,pure").split(",")
 
 MAX_ATTEMPTS = 2
 MAX_CRASHES = 3
@@ -48,7 +51,7 @@ class Model:
 class Life(RuleBasedStateMachine):
     """Submits, runs, failures, crashes, cancels, retries, plugs and clocks."""
 
-    @initialize(backend=st.sampled_from(["native", "pure"]))
+    @initialize(backend=st.sampled_from(BACKENDS))
     def begin(self, backend: str) -> None:
         self.device = FakeDevice(plugged=False, percent=90, backend=backend)
         self.tasks = BackgroundTaskManager(device=self.device)
