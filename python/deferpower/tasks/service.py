@@ -91,6 +91,8 @@ class Service:
                     self._worker.turn()
                     self._trouble.over()
                     self._runner.start_ready()
+                    # The turn may have seen the machine change: the wait would take that for old.
+                    self._worker.look_after_runs()
                     self._wait()
             except Exception as error:
                 # A full disk or a locked file passes; nothing that was committed is lost.
