@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
 
 from deferpower.store.database import Database
 
 SCHEMA = ["CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"]
 PATIENCE_S = 30.0
+
+
+def on_a_small_disk(directory: Path, size: str) -> list[str]:
+    """What to put before a command, so that it alone sees a disk of that size at the directory."""
+    mount = f'mount -t tmpfs -o size={size} none "$0" && exec "$@"'
+    for flags in (["-m"], ["-r", "-m"]):
+        prefix = ["unshare", *flags, "sh", "-c", mount, str(directory)]
+        if (
+            shutil.which("unshare")
+            and not subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
+        ):
+            return prefix
+    pytest.skip("a small disk of its own takes root, or users who may mount for themselves")
 
 
 def add(text: str) -> Callable[[apsw.Cursor], int]:

@@ -15,7 +15,7 @@ import pytest
 from deferpower.errors import StoreError
 from deferpower.store import files
 from deferpower.store.database import Database
-from store.support import PATIENCE_S, SCHEMA, add, notes, run, sql
+from store.support import PATIENCE_S, SCHEMA, add, notes, on_a_small_disk, run, sql
 
 
 @pytest.fixture
@@ -298,16 +298,7 @@ print("fine")
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    mount = 'mount -t tmpfs -o size=512k none "$0" && exec "$@"'
-    for flags in (["-m"], ["-r", "-m"]):
-        prefix = ["unshare", *flags, "sh", "-c", mount, str(tmp_path)]
-        if (
-            shutil.which("unshare")
-            and not subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
-        ):
-            break
-    else:
-        pytest.skip("a small disk of its own takes root, or users who may mount for themselves")
+    prefix = on_a_small_disk(tmp_path, "512k")
     command = [*prefix, sys.executable, "-c", FILL, str(tmp_path), *SCHEMA]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (done.stdout, done.stderr) == ("fine\n", "")

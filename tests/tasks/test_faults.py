@@ -19,7 +19,7 @@ import pytest
 from deferpower import BackgroundTaskManager, DeferpowerError, StoreError, TaskState
 from deferpower.tasks.handle import Handle
 from deferpower.testing import FakeDevice, run_until_idle
-from store.support import PATIENCE_S, until
+from store.support import PATIENCE_S, on_a_small_disk, until
 from tasks.conftest import MakeManager
 
 HOUR_S = 3600.0
@@ -139,16 +139,7 @@ print("fine")
 
 
 def test_a_full_disk_holds_a_worker_up_and_loses_nothing(tmp_path: Path) -> None:
-    mount = 'mount -t tmpfs -o size=768k none "$0" && exec "$@"'
-    for flags in (["-m"], ["-r", "-m"]):
-        prefix = ["unshare", *flags, "sh", "-c", mount, str(tmp_path)]
-        if (
-            shutil.which("unshare")
-            and not subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
-        ):
-            break
-    else:
-        pytest.skip("a small disk of its own takes root, or users who may mount for themselves")
+    prefix = on_a_small_disk(tmp_path, "768k")
     done = subprocess.run(
         [*prefix, sys.executable, "-c", FILL, str(tmp_path)],
         capture_output=True,
