@@ -195,6 +195,11 @@ class IntelligentScheduler:
         with self._lock:
             return self._decider.holds()
 
+    def unknown_conditions(self, task: Task) -> list[str]:
+        """The custom conditions that a task asks for and this scheduler was not given, sorted."""
+        asked = {*task.constraints.custom, *task.prefer.custom}
+        return sorted(asked.difference(self._predicates))
+
     def suppose(
         self, task: Task, reading: Reading, local_minute: int, holds: Mapping[str, bool]
     ) -> Decision:

@@ -205,7 +205,7 @@ def test_an_unknown_function_is_kept_reported_once_and_run_once_it_is_there(
         "they run once it is there"
     ]
     assert str(handles[0].why()) == (
-        "waiting: this program has no function named 'later'; it runs once there is one"
+        "waiting: this program has no function named 'later'; another must run it"
     )
     tasks.task(lambda n: n, name="later")
     assert [task.result for task in run_until_idle(tasks)] == [1, 2]
@@ -223,7 +223,7 @@ def test_a_condition_that_this_program_does_not_know_waits_for_one_that_does(
         assert run_until_idle(other) == run_until_idle(other) == []
     (message,) = caplog.messages
     assert "on_home_wifi" in message
-    assert "custom condition 'on_home_wifi' is unknown" in str(other.why(handle.id))
+    assert "no condition named 'on_home_wifi'" in str(other.why(handle.id))
     run_until_idle(knows)
     assert handle.wait(0) == "synced"
 

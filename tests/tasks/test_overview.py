@@ -68,7 +68,7 @@ def test_conditions_of_another_program_are_named(make: MakeManager) -> None:
     with_it.submit("sync", constraints=Constraints(custom=("at_home",)))
     (group,) = make().overview(for_others=True).waiting
     assert group.sentence == (
-        "they ask for 'at_home', which only a program that knows this condition can judge"
+        "this program has no condition named 'at_home'; another must judge it"
     )
 
 

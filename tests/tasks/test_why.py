@@ -204,7 +204,7 @@ def test_several_conditions_that_only_help_together(
     handle = asked.submit("work", constraints=asks)
     assert codes(asked, handle.id) == ["connected", "custom"]
     assert handle.why().unblocks == (
-        "only together: a network that costs nothing and condition 'at_home' to hold"
+        "a network that costs nothing and condition 'at_home' to hold together"
     )
 
 
@@ -232,7 +232,7 @@ def test_a_moment_that_has_not_come(asked: BackgroundTaskManager, device: FakeDe
     handle = asked.submit("work", delay_s=90 * 60, constraints=Constraints(charging=True))
     why = handle.why()
     assert str(why) == "waiting: not due yet; 90 min to go"
-    assert (why.unblocks, why.next_s) == ("time alone: 90 min to go", device.wall_clock() + 5400)
+    assert (why.unblocks, why.next_s) == ("90 min", device.wall_clock() + 5400)
 
 
 def test_a_pause_after_a_failure(tasks: BackgroundTaskManager) -> None:
@@ -280,7 +280,10 @@ def test_no_worker_and_the_worker_of_another_process(
     make: MakeManager, asked: BackgroundTaskManager
 ) -> None:
     handle = asked.submit("work")
-    assert str(handle.why()) == "waiting: nothing keeps it but that no worker runs; start one"
+    assert str(handle.why()) == (
+        "waiting: nothing keeps it but that no worker runs; start one with deferpower worker, or "
+        "in a program with start()"
+    )
     assert handle.why().unblocks == "a worker"
     other = make()
     worker = other._crew().worker

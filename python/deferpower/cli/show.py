@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from deferpower.cli import parsing, queue_file, records
 from deferpower.cli.facts import settled_reading
 from deferpower.cli.text import duration, moment, one_line
-from deferpower.cli.waiting import seen_from_shell
 from deferpower.policy import Policy
 from deferpower.tasks.record import Failure, TaskRecord
 from deferpower.tasks.why import Why
@@ -50,7 +49,7 @@ def execute(words: list[str]) -> int:
         record = manager.get(options.ids)
         failures = manager.failures(record.id)
         settled_reading(manager.device)
-        why = seen_from_shell(manager.why(record.id), record.name, manager.worker_pids())
+        why = manager.why(record.id, for_others=True)
     finally:
         manager.close()
     if options.json:

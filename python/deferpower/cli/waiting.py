@@ -5,35 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from deferpower.cli.text import counted, duration
-from deferpower.task import Reason
 from deferpower.tasks.overview import Overview, Waiting
 from deferpower.tasks.record import TaskState
 from deferpower.tasks.spec import COMMAND
-from deferpower.tasks.why import Why
 
-# What the manager says of its own program, which is not the one that runs the tasks.
-_OF_THIS_PROGRAM = {"unknown_function", "no_worker", "turn"}
 _LATER = {"not_due", "backoff", "periodic"}
 _MOST_NAMES = 4
-
-
-def seen_from_shell(why: Why, name: str, workers: tuple[int, ...]) -> Why:
-    """The answer as it is for the programs that run the queue, instead of for this one."""
-    if not why.state.has_ended and why.state is not TaskState.RUNNING:
-        kept = tuple(r for r in why.reasons if r.code not in _OF_THIS_PROGRAM)
-        why = why._replace(reasons=kept or (_turn(name, workers),))
-    return why
-
-
-def _turn(name: str, workers: tuple[int, ...]) -> Reason:
-    if not workers:
-        sentence = "nothing keeps it but that no worker runs; start one with deferpower worker"
-        return Reason("no_worker", "a worker", "none runs", sentence)
-    pids = ", ".join(map(str, workers))
-    sentence = f"nothing keeps it; a worker runs (process {pids}) and takes it in its turn"
-    if name != COMMAND:
-        sentence += f", if its program has a function named {name!r}"
-    return Reason("turn", "a free place", "not yet", sentence)
 
 
 def waiting_count(overview: Overview) -> int:

@@ -9,7 +9,7 @@ import time
 from deferpower.cli import parsing, queue_file, records
 from deferpower.cli.facts import settled_reading
 from deferpower.cli.text import duration, in_columns, moment, one_line
-from deferpower.cli.waiting import headline, overview_fields, rows, seen_from_shell
+from deferpower.cli.waiting import headline, overview_fields, rows
 from deferpower.policy import Policy
 from deferpower.tasks.manager import BackgroundTaskManager
 
@@ -73,7 +73,7 @@ def _print_all(manager: BackgroundTaskManager, options: argparse.Namespace) -> N
 def _print_one(manager: BackgroundTaskManager, options: argparse.Namespace) -> None:
     record = manager.get(options.ids)
     settled_reading(manager.device)
-    why = seen_from_shell(manager.why(record.id), record.name, manager.worker_pids())
+    why = manager.why(record.id, for_others=True)
     if options.json:
         told = {
             **why._asdict(),
@@ -86,6 +86,8 @@ def _print_one(manager: BackgroundTaskManager, options: argparse.Namespace) -> N
     print(f"task {record.id}, {records.title(record)}: {why.state} for {ago}")
     for reason in why.reasons:
         print(f"  {one_line(reason.sentence)}")
+    if why.unblocks is not None:
+        print(f"  it takes {one_line(why.unblocks)}")
     if why.prospect is not None:
         print(f"  {why.prospect}")
     if why.next_s is not None and why.next_s > time.time():

@@ -12,22 +12,22 @@ from deferpower.errors import ConfigError
 from deferpower.store import owner, workers
 from deferpower.store import tasks as rows
 from deferpower.task import TaskClass
-from deferpower.tasks import why as reasons
 from deferpower.tasks.intake import moment
 from deferpower.tasks.overview import Overview, overview
 from deferpower.tasks.record import Failure, TaskFailed, TaskRecord, TaskState
 from deferpower.tasks.spec import COMMAND
+from deferpower.tasks.why import Why, explain
 
 if TYPE_CHECKING:
     from deferpower.device import Device
     from deferpower.predictor import HourForecast
     from deferpower.scheduler import IntelligentScheduler
+    from deferpower.store.workers import Owner
     from deferpower.tasks.events import Event, EventKind, Events
     from deferpower.tasks.function import Registry
     from deferpower.tasks.intake import Intake
     from deferpower.tasks.queue import Queue
     from deferpower.tasks.waiters import Waiters
-    from deferpower.tasks.why import Why
     from deferpower.tasks.worker import Worker
     from deferpower.traces import Slot
 
@@ -110,21 +110,26 @@ class Asking:
         wanted = None if states is None else [_state(state) for state in states]
         return self._queue.list(wanted, limit, before)
 
-    def why(self, task_id: int) -> Why:
+    def why(self, task_id: int, *, for_others: bool = False) -> Why:
         """Why a task waits, or what became of it.
+
+        Args:
+            task_id: which one.
+            for_others: other programs run the tasks, and their functions are not known here.
 
         Raises:
             TaskError: there is none.
         """
         record = self.get(task_id)
-        return reasons.explain(
+        return explain(
             record,
             self._queue,
             self._scheduler,
             self.device.read(),
             self.device.wall_clock(),
-            knows_function=self._knows(record.name),
-            crew=self._worker if self._is_started else None,
+            knows_function=None if for_others else self._knows(record.name),
+            crew=self._worker if self._is_started and not for_others else None,
+            workers=_pids(self._worker_processes() - {owner.this_process()}),
         )
 
     def cancel(self, task_id: int) -> TaskState:
@@ -240,7 +245,7 @@ class Asking:
         """What runs, and what waits for what, by reason. Cost: 0.3 s for a million tasks.
 
         Args:
-            for_others: another program runs the tasks, and its functions are not known here; so
+            for_others: other programs run the tasks, and their functions are not known here; so
                 none counts as missing.
         """
         worker = self._worker
@@ -256,8 +261,11 @@ class Asking:
 
     def worker_pids(self) -> tuple[int, ...]:
         """Processes that run tasks of this queue, this one included if it does."""
+        return _pids(self._worker_processes())
+
+    def _worker_processes(self) -> set[Owner]:
         found = self._queue.database.read(lambda cursor: workers.others(cursor, workers.NOBODY))
-        return tuple(sorted({p.pid for p in found.values() if not owner.is_dead(p)}))
+        return {process for process in found.values() if not owner.is_dead(process)}
 
     @property
     def path(self) -> str | None:
@@ -330,6 +338,10 @@ class Asking:
                         await news.wait()
                 news.clear()
         return _result(record)
+
+
+def _pids(processes: Iterable[Owner]) -> tuple[int, ...]:
+    return tuple(sorted({process.pid for process in processes}))
 
 
 def _state(state: TaskState | str) -> TaskState:

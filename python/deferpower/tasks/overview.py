@@ -11,6 +11,7 @@ from deferpower.store import counts, turns
 from deferpower.store import tasks as rows
 from deferpower.store.records import TaskRow
 from deferpower.task import Reason, Task
+from deferpower.tasks import reasons as words
 from deferpower.tasks.record import TaskRecord, TaskState
 
 if TYPE_CHECKING:
@@ -115,11 +116,14 @@ def overview(
         spec = queue.spec_of(row.spec)
         groups.add_judged(spec.task(row.created_s, row.life_s), spec.name, 1, row.id)
     if facts.more_woken:
-        groups.add(_MOMENT_HAS_COME, facts.more_woken, (), facts.woken[0].id, None)
+        groups.add((words.WOKEN,), facts.more_woken, (), facts.woken[0].id, None)
     for later in facts.later:
-        groups.add(_not_due(later, now_s), later.size, (), later.first, later.first_s)
+        reason = words.none_due(
+            later.first_s - now_s, after_failure=later.after_failure, periodic=later.periodic
+        )
+        groups.add((reason,), later.size, (), later.first, later.first_s)
     if facts.blocked is not None:
-        groups.add(_AFTER, facts.counts[TaskState.BLOCKED], (), facts.blocked, None)
+        groups.add((words.AFTER_OTHERS,), facts.counts[TaskState.BLOCKED], (), facts.blocked, None)
     return Overview(
         facts.counts,
         tuple(queue.record(row) for row in facts.running),
@@ -169,16 +173,15 @@ class _Groups:
         if is_held and not reasons:
             reasons = (HELD_BACK,)
         if not self._knows_function(name):
-            sentence = f"this program has no function named {name!r}; they run once there is one"
-            wanted, seen = f"a function named {name}", "none in this program"
-            reasons = (*reasons, Reason("unknown_function", wanted, seen, sentence))
+            reasons = (*reasons, words.unknown_function(name))
         self.add(reasons, count, (name,), first, next_s)
 
     def _judged(self, task: Task) -> tuple[tuple[Reason, ...], float | None]:
         try:
             decision = self._scheduler.schedule_task(task, self._reading)
         except TaskError:
-            return (_unknown_condition(task),), None
+            unknown = self._scheduler.unknown_conditions(task)
+            return (words.unknown_conditions(unknown),), None
         if decision.execute_now:
             return (), None
         return decision.reasons, decision.scheduled_time
@@ -201,37 +204,3 @@ class _Groups:
 
     def largest_first(self) -> tuple[Waiting, ...]:
         return tuple(sorted(self._groups.values(), key=lambda group: (-group.size, group.first)))
-
-
-_MOMENT_HAS_COME = (
-    Reason("woken", "a look at each", "none yet", "their moment has come; a worker looks at them"),
-)
-_AFTER = (
-    Reason(
-        "after",
-        "other tasks succeeded",
-        "not yet",
-        "they come after tasks that have not succeeded yet",
-    ),
-)
-
-
-def _not_due(later: counts.Later, now_s: float) -> tuple[Reason, ...]:
-    if later.after_failure:
-        code, sentence = "backoff", "an attempt failed; the next one comes later"
-    elif later.periodic:
-        code, sentence = "periodic", "periodic, the next time is still to come"
-    else:
-        code, sentence = "not_due", "not due yet"
-    return (Reason(code, "a later time", f"{later.first_s - now_s:.0f} s to go", sentence),)
-
-
-def _unknown_condition(task: Task) -> Reason:
-    names = sorted({*task.constraints.custom, *task.prefer.custom})
-    told = ", ".join(map(repr, names))
-    return Reason(
-        "unknown_condition",
-        f"the condition {told}",
-        "not known in this program",
-        f"they ask for {told}, which only a program that knows this condition can judge",
-    )

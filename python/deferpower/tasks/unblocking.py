@@ -53,7 +53,7 @@ def what_would_start(task: Task, scheduler: IntelligentScheduler, reading: Readi
     needed = _fewest(changes, now, starts)
     if needed is None:
         return "setting it to run by hand"
-    return "only together: " + " and ".join(change.words for change in needed)
+    return " and ".join(change.words for change in needed) + " together"
 
 
 def _fewest(
