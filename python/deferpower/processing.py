@@ -7,12 +7,15 @@ import os
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from deferpower.classifier import AnyTask, TaskClassifier, checked_level
 from deferpower.errors import ConfigError
 from deferpower.task import Task, TaskClass
 from deferpower.thresholds import is_number
+
+if TYPE_CHECKING:
+    from deferpower.types import Reading
 
 Quality: TypeAlias = Literal["high", "medium", "low", "minimal"]
 IoClass: TypeAlias = Literal["best-effort", "idle"]
@@ -150,6 +153,21 @@ class BatteryAwareProcessor:
         full, reduced, minimal, suspend = self.battery_thresholds.values()
         self._lines = tuple(_Line(at, hysteresis_points) for at in (full, reduced, minimal))
         self._suspend = _Line(suspend, hysteresis_points, inclusive=True)
+
+    def profile(self, task: AnyTask, reading: Reading | None) -> Profile:
+        """The profile for a task on the machine as it was read.
+
+        Args:
+            task: as for `adjust_processing_for_battery`.
+            reading: one without power, or none at all, counts as one without a battery.
+
+        Raises:
+            TaskError: the task is described wrongly; the message names the field.
+        """
+        power = None if reading is None else reading.power
+        if power is None or not power.present:
+            return self.adjust_processing_for_battery(task, None, plugged=True)
+        return self.adjust_processing_for_battery(task, power.percent, power.plugged)
 
     def adjust_processing_for_battery(
         self, task: AnyTask, battery_percent: float | None, plugged: bool | None = None

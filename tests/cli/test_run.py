@@ -337,3 +337,36 @@ def test_closed_streams_are_no_obstacle(
         check=False,
     )
     assert done.returncode == 3
+
+
+def test_what_starts_on_battery_is_slowed_down_as_the_level_asks(
+    laptop: Laptop, start: Start, tmp_path: Path
+) -> None:
+    laptop.charge(60)
+    gate = Gate(tmp_path / "gate")
+    script = f"{gate.wait}; cut -d' ' -f19 /proc/self/stat"
+    run = start("run", *FROM_40_TO_60, "--", "sh", "-c", script)
+    run.event("started")
+    gate.open()
+    assert run.end() == 0
+    assert int(run.out) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "codes"),
+    [
+        (("--network", "connected", "--storage-not-low"), []),
+        (("--network", "unmetered"), ["unmetered"]),
+        (("--network", "unmetered", "--charging"), ["charging", "unmetered"]),
+    ],
+)
+def test_conditions_on_network_and_storage(
+    laptop: Laptop, start: Start, asked: tuple[str, ...], codes: list[str]
+) -> None:
+    laptop.charge(60)
+    run = start("run", *asked, "--dry-run", "--json", "--", "true")
+    assert run.end() == 0
+    decision = json.loads(run.out)
+    assert (decision["verdict"] == "execute_now") is not bool(codes)
+    if codes:
+        assert [reason["code"] for reason in decision["reasons"]] == codes

@@ -85,6 +85,7 @@ def test_a_command_runs_where_and_as_it_was_submitted(
 def test_options_reach_the_task(tasks: BackgroundTaskManager) -> None:
     task = submit(
         *("--charging", "--battery-above", "30", "--window", "22:00-06:00", "--prefer-idle"),
+        *("--network", "unmetered", "--storage-not-low", "--prefer-network", "connected"),
         *("--deadline", "12h", "--expire", "--timeout", "1h30m", "--max-attempts", "3"),
         *("--no-pause", "--at-most-once", "--priority", "low", "--key", "photos"),
         *("--", "./photos", "--all", "--", "-x"),
@@ -94,6 +95,8 @@ def test_options_reach_the_task(tasks: BackgroundTaskManager) -> None:
     assert found.kwargs["argv"] == ["./photos", "--all", "--", "-x"]
     assert (spec.constraints.charging, spec.constraints.battery_above) == (True, 30)
     assert (str(spec.constraints.window), spec.prefer.idle) == ("22:00-06:00", True)
+    assert (spec.constraints.network, spec.prefer.network) == ("unmetered", "connected")
+    assert spec.constraints.storage_not_low
     assert found.deadline_s == pytest.approx(found.created_s + 12 * 3600)
     assert (spec.on_deadline, spec.timeout_s, spec.max_attempts) == ("expire", 5400, 3)
     assert (spec.pauses, spec.at_most_once, spec.priority) == (False, True, "low")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from deferpower.cli import parsing
 from deferpower.constraints import Constraints, Window
@@ -25,6 +26,8 @@ def add(parser: parsing.Parser) -> None:
         help="battery not low: low at 15 percent, well again at 20",
     )
     option("--idle", action="store_true", help="the machine has had nothing to do for a minute")
+    _add_network(option, "--network", "a network that is connected, or one that is unmetered")
+    option("--storage-not-low", action="store_true", help="room on the file system at /")
     option("--resources-ok", action="store_true", help="memory, processor and disk are not short")
     option(
         "--window",
@@ -46,9 +49,17 @@ def add_preferred(parser: parsing.Parser) -> None:
         metavar="N",
         help="battery level above N percent; dropped at 60 percent of it",
     )
+    _add_network(
+        option, "--prefer-network", "a connected or an unmetered network; dropped at 70 percent"
+    )
     option(
         "--prefer-charging", action="store_true", help="on external power; dropped at 80 percent"
     )
+
+
+def _add_network(option: Callable[..., object], name: str, summary: str) -> None:
+    # A desktop tells; where none does, connected is taken for granted and unmetered is not.
+    option(name, choices=("connected", "unmetered"), metavar="WHICH", help=summary)
 
 
 def preferred(options: argparse.Namespace) -> Constraints:
@@ -57,6 +68,7 @@ def preferred(options: argparse.Namespace) -> Constraints:
         charging=options.prefer_charging,
         battery_above=options.prefer_battery_above,
         idle=options.prefer_idle,
+        network=options.prefer_network,
     )
 
 
@@ -67,6 +79,8 @@ def asked(options: argparse.Namespace) -> Constraints:
         battery_above=options.battery_above,
         battery_not_low=options.battery_not_low,
         idle=options.idle,
+        network=options.network,
+        storage_not_low=options.storage_not_low,
         resources_ok=options.resources_ok,
         window=options.window,
     )

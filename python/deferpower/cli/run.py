@@ -21,7 +21,9 @@ The command runs once, when all conditions hold. When one falls away it is
 frozen (SIGSTOP to its process group) and goes on when they hold again. Without
 conditions it is a background task: it runs on external power, on battery above
 50 percent, or while the machine is idle; it does not start while memory,
-processor or disk are short, nor run on battery at 20 percent or below.
+processor or disk are short, nor run on battery at 20 percent or below. What is
+started on battery gets the niceness and the class of disk traffic that the
+level calls for.
 
 While it runs, the command has the terminal and the standard streams to itself.
 While it waits, one line on standard error says for what. SIGINT, SIGTERM,
@@ -126,12 +128,13 @@ def execute(words: list[str]) -> int:
         return 0
     if os.name != "posix":
         raise ConfigError("run needs SIGSTOP and process groups, which this system does not have")
-    return _supervise(argv, task, device, scheduler, options)
+    return _supervise(argv, task, policy, device, scheduler, options)
 
 
 def _supervise(
     argv: list[str],
     task: Task,
+    policy: Policy,
     device: Device,
     scheduler: IntelligentScheduler,
     options: argparse.Namespace,
@@ -147,7 +150,9 @@ def _supervise(
     how = Options(options.poll, options.timeout, not options.no_pause)
     try:
         command = Command(argv)
-        return Supervisor(command, task, device, scheduler, terminal, reporter, how).run()
+        return Supervisor(
+            command, task, device, scheduler, policy.processor(), terminal, reporter, how
+        ).run()
     except CommandError as error:
         reporter.note(str(error))
         return error.exit_status

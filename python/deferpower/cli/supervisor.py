@@ -12,6 +12,7 @@ from deferpower.cli.signals import SignalQueue
 from deferpower.cli.terminal import Terminal
 from deferpower.command import KILL_AFTER_S, Command
 from deferpower.device import Device
+from deferpower.processing import BatteryAwareProcessor
 from deferpower.scheduler import IntelligentScheduler
 from deferpower.task import Decision, Task
 
@@ -53,6 +54,7 @@ class Supervisor:
         task: Task,
         device: Device,
         scheduler: IntelligentScheduler,
+        processor: BatteryAwareProcessor,
         terminal: Terminal,
         reporter: Reporter,
         options: Options,
@@ -62,6 +64,7 @@ class Supervisor:
         self._task = task
         self._device = device
         self._scheduler = scheduler
+        self._processor = processor
         self._terminal = terminal
         self._reporter = reporter
         self._options = options
@@ -113,6 +116,7 @@ class Supervisor:
         self._reporter.hide()
         self._wants_terminal = self._terminal.is_ours_alone
         self._command.start()
+        self._processor.profile(self._task, self._device.latest).apply_to(self._command.pid)
         self._run_on()
         self._reporter.turn("started", decision, pid=self._command.pid, waited_s=waited_s)
 

@@ -498,12 +498,7 @@ class BackgroundTaskManager(Asking):
 
     def _profile(self, task: Task) -> Profile:
         """How hard to work on a task now."""
-        reading = self.device.latest
-        power = None if reading is None else reading.power
-        level, plugged = (
-            (None, True) if power is None or not power.present else (power.percent, power.plugged)
-        )
-        return self._processor.adjust_processing_for_battery(task, level, plugged)
+        return self._processor.profile(task, self.device.latest)
 
     def _wake(self) -> None:
         crew = self._crews.get(os.getpid())
