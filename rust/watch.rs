@@ -25,7 +25,7 @@ pub enum Why {
     Woken,
     /// A followed file was written to.
     File,
-    /// The verdict of a watched requirement changed.
+    /// The verdict of a watched requirement is another one than was acted upon.
     Verdict,
 }
 
@@ -45,10 +45,12 @@ pub struct Wake {
 /// What a wait is for; see `_contract.py`, `Watch.wait`.
 #[derive(Debug)]
 pub struct Wanted {
-    /// Requirements of tasks that wait.
+    /// Requirements found to keep tasks waiting.
     pub waiting: Vec<u32>,
-    /// Requirements of tasks that run.
+    /// Requirements of tasks that run, found to let them.
     pub running: Vec<u32>,
+    /// Requirements of tasks that run, found not to let them.
+    pub stopped: Vec<u32>,
     /// What only the program can tell.
     pub told: Told,
     /// When to return at the latest, since the epoch.
@@ -109,22 +111,9 @@ impl<M: Machine> Watch<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`]: another thread waits, nothing was observed yet, an unknown requirement.
+    /// [`Error::Config`]: another thread waits.
     pub fn begin(&self, wanted: Wanted) -> Result<Wait<'_, M>, Error> {
         let bells = lock(&self.bells).clone();
-        let mut watched = Vec::with_capacity(wanted.waiting.len() + wanted.running.len());
-        if !(wanted.waiting.is_empty() && wanted.running.is_empty()) {
-            let rules = lock(&self.rules);
-            for (set_ids, running) in [(&wanted.waiting, false), (&wanted.running, true)] {
-                for &set_id in set_ids {
-                    watched.push(Watched {
-                        set_id,
-                        running,
-                        before: rules.verdict(set_id, running)?,
-                    });
-                }
-            }
-        }
         if self.is_waiting.swap(true, Ordering::Acquire) {
             let message = "watch: another thread waits here; give each thread a watch of its own";
             return Err(Error::Config(message.into()));
@@ -132,7 +121,6 @@ impl<M: Machine> Watch<M> {
         Ok(Wait {
             watch: self,
             bells,
-            watched,
             started: Instant::now(),
             wanted,
             last: None,
@@ -140,20 +128,21 @@ impl<M: Machine> Watch<M> {
     }
 }
 
-#[derive(Debug)]
-struct Watched {
-    set_id: u32,
-    running: bool,
-    before: Verdict,
+/// How a requirement was found by whoever waits.
+#[derive(Debug, Clone, Copy)]
+enum Found {
+    Waiting,
+    Running,
+    Stopped,
 }
 
-impl Watched {
-    fn is_changed(&self, verdict: Verdict) -> bool {
-        let ends = |verdict| matches!(verdict, Verdict::ExecuteNow | Verdict::Expire);
-        if self.running {
-            verdict != self.before
-        } else {
-            ends(verdict) && !ends(self.before)
+impl Found {
+    /// Whether that is still so.
+    fn agrees(self, verdict: Verdict) -> bool {
+        match self {
+            Self::Waiting => !matches!(verdict, Verdict::ExecuteNow | Verdict::Expire),
+            Self::Running => verdict == Verdict::ExecuteNow,
+            Self::Stopped => verdict != Verdict::ExecuteNow,
         }
     }
 }
@@ -163,7 +152,6 @@ impl Watched {
 pub struct Wait<'w, M: Machine> {
     watch: &'w Watch<M>,
     bells: Option<Arc<Bells>>,
-    watched: Vec<Watched>,
     started: Instant,
     wanted: Wanted,
     last: Option<(Sample, f64, f64)>,
@@ -174,13 +162,16 @@ impl<M: Machine> Wait<'_, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`]: a sample that the rules refuse.
+    /// [`Error::Config`]: nothing was observed yet, an unknown requirement, a sample that the rules
+    /// refuse.
     pub fn go_on(&mut self) -> Result<Option<Wake>, Error> {
         let Some(bells) = self.bells.clone() else {
             return Ok(Some(self.wake(Why::Woken)));
         };
         loop {
-            let (need, dues) = self.need(&bells)?;
+            let Some((need, dues)) = self.need(&bells)? else {
+                return Ok(Some(self.wake(Why::Verdict)));
+            };
             let is_timed = need.due_s.is_finite() || need.due_s < 0.0;
             let timeout = is_timed.then(|| {
                 let left_s = (need.due_s - self.now_s()).max(0.0);
@@ -196,30 +187,45 @@ impl<M: Machine> Wait<'_, M> {
                 _ if rung.woken => Why::Woken,
                 _ if rung.file => Why::File,
                 _ if rung.timer => Why::Timer,
-                _ if need.due_s > self.now_s() || !self.sample(&need, &dues)? => continue,
-                _ => Why::Verdict,
+                _ => {
+                    if need.due_s <= self.now_s() {
+                        self.sample(&need, &dues)?;
+                    }
+                    continue;
+                }
             };
             return Ok(Some(self.wake(why)));
         }
     }
 
-    /// What all that is watched needs together.
-    fn need(&self, bells: &Bells) -> Result<(Need, Dues), Error> {
+    /// What all that is watched needs together; `None` if a verdict is another one than was found.
+    fn need(&self, bells: &Bells) -> Result<Option<(Need, Dues)>, Error> {
         let mut sensed = lock(&self.watch.sampler).sensed();
         sensed.has_power_events &= bells.hears_power();
         let event_s = *lock(&self.watch.power_event_s);
         let rules = lock(&self.watch.rules);
         let present = self.wanted.told.user_present;
         let dues = Dues::new(&rules.seen(), &sensed, event_s, present);
-        let mut need = Need::NOTHING;
-        for watched in &self.watched {
-            need = need.or(rules.need(watched.set_id, watched.running, &dues)?);
+        let mut all = Need::NOTHING;
+        for (set_ids, found) in [
+            (&self.wanted.waiting, Found::Waiting),
+            (&self.wanted.running, Found::Running),
+            (&self.wanted.stopped, Found::Stopped),
+        ] {
+            let running = !matches!(found, Found::Waiting);
+            for &set_id in set_ids {
+                let (verdict, need) = rules.need(set_id, running, &dues)?;
+                if !found.agrees(verdict) {
+                    return Ok(None);
+                }
+                all = all.or(need);
+            }
         }
-        Ok((need, dues))
+        Ok(Some((all, dues)))
     }
 
-    /// Looks at the machine; whether a verdict changed.
-    fn sample(&mut self, need: &Need, dues: &Dues) -> Result<bool, Error> {
+    /// Looks at the machine, and lets the rules judge.
+    fn sample(&mut self, need: &Need, dues: &Dues) -> Result<(), Error> {
         let now_s = self.now_s();
         let slow_max_age_s = if need.power && dues.is_power_due(now_s) {
             0.0
@@ -232,14 +238,7 @@ impl<M: Machine> Wait<'_, M> {
         let wall_s = wall_s();
         let seen = facts(&sample, now_s, wall_s, &self.wanted.told);
         self.last = Some((sample, now_s, wall_s));
-        let mut rules = lock(&self.watch.rules);
-        rules.observe(&seen)?;
-        for watched in &self.watched {
-            if watched.is_changed(rules.verdict(watched.set_id, watched.running)?) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        lock(&self.watch.rules).observe(&seen)
     }
 
     fn wake(&mut self, why: Why) -> Wake {

@@ -443,13 +443,15 @@ class Bench:
         self,
         waiting: Sequence[int] = (),
         running: Sequence[int] = (),
+        stopped: Sequence[int] = (),
+        *,
         until_wall_s: float | None = None,
     ) -> Waiter:
         """A wait in another thread that has had its first look, if there is anything to see."""
         looks = len(self.rules.seen)
-        waiter = Waiter(self.watch, waiting, running, self.TOLD, until_wall_s)
+        waiter = Waiter(self.watch, waiting, running, stopped, self.TOLD, until_wall_s)
         self._waiters.append(waiter)
-        if waiting or running:
+        if waiting or running or stopped:
             until(lambda: len(self.rules.seen) > looks or not waiter.is_alive())
         return waiter
 
@@ -546,14 +548,32 @@ class TestWaiting:
         at.device.unplug()
         assert waiter.answer()[0] == VERDICT
 
-    def test_what_might_run_before_ends_no_wait(self, bench: Callable[..., Bench]) -> None:
-        at = bench(percent=60)
-        waiter = at.wait(waiting=[at.rules.requires("charging"), at.rules.requires("idle")])
-        at.after(at.device.unplug)
-        at.after(at.device.plug_in)
-        at.after(lambda: at.clock.advance(60))
-        at.watch.wake()
-        assert waiter.answer()[0] == WOKEN
+    def test_a_stopped_task_that_may_go_on_ends_the_wait(self, bench: Callable[..., Bench]) -> None:
+        at = bench(**ON_BATTERY)
+        waiter = at.wait(stopped=[at.rules.requires("charging")])
+        at.after(lambda: at.device.set(percent=61))
+        at.device.plug_in()
+        assert waiter.answer()[0] == VERDICT
+
+    @pytest.mark.parametrize("plugged", [True, False])
+    def test_what_is_not_as_it_was_found_ends_the_wait_without_a_look(
+        self, bench: Callable[..., Bench], plugged: bool
+    ) -> None:
+        at = bench(plugged=plugged, percent=60)
+        charging, nothing = [at.rules.requires("charging")], list[int]()
+        by_kind = {
+            "waiting": (charging, nothing, nothing),
+            "running": (nothing, charging, nothing),
+            "stopped": (nothing, nothing, charging),
+        }
+        for kind, wanted in by_kind.items():
+            waiter = at.wait(*wanted)
+            if plugged == (kind == "running"):
+                at.after(lambda: at.clock.advance(60))
+                at.watch.wake()
+                assert waiter.answer()[0] == WOKEN
+            else:
+                assert waiter.answer()[:2] == (VERDICT, None)
 
     def test_a_plug_that_was_loose_has_to_hold(self, bench: Callable[..., Bench]) -> None:
         at = bench(percent=60)
@@ -585,7 +605,7 @@ class TestWaiting:
     @pytest.mark.parametrize("move", ["advance", "suspend", "jump"])
     def test_its_time_comes_on_the_wall_clock(self, bench: Callable[..., Bench], move: str) -> None:
         at = bench()
-        waiter = at.wait(running=[at.rules.requires("idle")], until_wall_s=NOON_S + 60)
+        waiter = at.wait(waiting=[at.rules.requires("idle")], until_wall_s=NOON_S + 60)
         at.after(lambda: getattr(at.clock, move)(59))
         getattr(at.clock, move)(1)
         why, sample, monotonic_s, wall_s = waiter.answer()
@@ -596,7 +616,7 @@ class TestWaiting:
     def test_a_time_that_is_past(self, bench: Callable[..., Bench]) -> None:
         at = bench()
         at.clock.set_wall(NOON_S + 61)
-        assert at.watch.wait((), (), at.TOLD, NOON_S + 60) == (TIMER, None, 1000, NOON_S + 61)
+        assert at.watch.wait((), (), (), at.TOLD, NOON_S + 60) == (TIMER, None, 1000, NOON_S + 61)
 
     def test_nothing_is_looked_at_where_nothing_is_watched(
         self, bench: Callable[..., Bench]
@@ -622,7 +642,7 @@ class TestWaiting:
         at = bench()
         at.watch.wake()
         at.watch.wake()
-        assert at.watch.wait((), (), at.TOLD, None)[0] == WOKEN
+        assert at.watch.wait((), (), (), at.TOLD, None)[0] == WOKEN
         waiter = at.wait(waiting=[at.rules.requires("idle")])
         at.after(lambda: at.clock.advance(1))
         at.watch.wake()
@@ -635,7 +655,7 @@ class TestWaiting:
             for _ in range(200):
                 sender = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGUSR1))
                 sender.start()
-                assert at.watch.wait((), (), at.TOLD, None)[0] == WOKEN
+                assert at.watch.wait((), (), (), at.TOLD, None)[0] == WOKEN
                 sender.join()
         finally:
             signal.signal(signal.SIGUSR1, before)
@@ -645,12 +665,12 @@ class TestWaiting:
         known = at.rules.requires("idle")
         for unknown in (known + 1, -1):
             with pytest.raises(ConfigError, match=f"requirement {unknown} is unknown"):
-                at.watch.wait([unknown], (), at.TOLD, None)
+                at.watch.wait([unknown], (), (), at.TOLD, None)
         with pytest.raises(ConfigError, match="until_wall_s: nan is no moment"):
-            at.watch.wait((), (), at.TOLD, float("nan"))
+            at.watch.wait((), (), (), at.TOLD, float("nan"))
         at.wait(waiting=[known])
         with pytest.raises(ConfigError, match="watch: another thread waits here"):
-            at.watch.wait((), (), at.TOLD, None)
+            at.watch.wait((), (), (), at.TOLD, None)
 
     def test_what_is_closed_waits_no_more(self, bench: Callable[..., Bench]) -> None:
         at = bench()
@@ -658,7 +678,7 @@ class TestWaiting:
         at.watch.close()
         assert waiter.answer()[0] == WOKEN
         for _ in range(2):
-            assert at.watch.wait((), (), at.TOLD, None)[0] == WOKEN
+            assert at.watch.wait((), (), (), at.TOLD, None)[0] == WOKEN
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
@@ -687,9 +707,9 @@ class TestWaiting:
         at = bench()
         at.watch.follow(str(file))
         at.watch.wake()
-        assert at.watch.wait((), (), at.TOLD, None)[0] == WOKEN
+        assert at.watch.wait((), (), (), at.TOLD, None)[0] == WOKEN
         file.write_bytes(b"just now")
-        assert at.watch.wait((), (), at.TOLD, None)[0] == FILE
+        assert at.watch.wait((), (), (), at.TOLD, None)[0] == FILE
 
     def test_a_file_may_be_followed_while_somebody_waits(
         self, bench: Callable[..., Bench], file: Path

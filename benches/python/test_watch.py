@@ -57,7 +57,7 @@ def ending(watch: Watch, end: Callable[[], float]) -> Iterator[Callable[[], floa
 
     def run() -> None:
         while not done.is_set():
-            watch.wait([], [], TOLD, None)
+            watch.wait([], [], [], TOLD, None)
             returned.append(time.monotonic())
             back.set()
 
@@ -144,7 +144,7 @@ def test_idle_wait(benchmark: BenchmarkFixture, backend: str, rules: Rules) -> N
 
     def wait() -> None:
         before_s, before = usage()
-        assert watch.wait([charging], [], TOLD, time.time() + 10)[0] == 0
+        assert watch.wait([charging], [], [], TOLD, time.time() + 10)[0] == 0
         after_s, after = usage()
         benchmark.extra_info["cpu_ms"] = round((after_s - before_s) * 1e3, 2)
         benchmark.extra_info["sleeps"] = after - before

@@ -354,15 +354,16 @@ that hold."""
 
 WakeRow: TypeAlias = tuple[int, SampleRow | None, float, float]
 """Why a wait ended (0 its moment has come, 1 it was woken, 2 a followed file was written to, 3 a
-verdict changed), the last sample taken meanwhile, and monotonic_s and wall_s of that sample, or,
-where none was taken, of the end."""
+verdict is another one than was found), the last sample taken meanwhile, and monotonic_s and wall_s
+of that sample, or, where none was taken, of the end."""
 
 
 class Watch(Protocol):
     """Waits, without a busy loop and without the GIL, until there is something to do.
 
-    How often it looks at the machine stands in SEMANTICS.md, "Waiting". One thread waits at a
-    time; `wake`, `follow` and `close` may be called from any thread and in a signal handler.
+    It remembers nothing of the machine: whoever waits says what it last acted upon. How often it
+    looks stands in SEMANTICS.md, "Waiting". One thread waits at a time; `wake`, `follow` and
+    `close` may be called from any thread and in a signal handler.
 
     After a fork the child leaves it alone, and its rules too, and opens another.
     """
@@ -389,17 +390,23 @@ class Watch(Protocol):
         self,
         waiting: Sequence[int],
         running: Sequence[int],
+        stopped: Sequence[int],
         told: ToldRow,
         until_wall_s: float | None,
         /,
     ) -> WakeRow:
         """Wait until there is something to do.
 
+        It ends as soon as a requirement is not as it was found, whoever observed that: before it
+        sleeps if that is so already.
+
         Args:
-            waiting: ids of requirements, from `Rules.compile`, that tasks wait with. The wait ends
-                when one that was neither to execute nor to expire when it began is so now.
-            running: ids of requirements that tasks run with, frozen ones too. It ends when the
-                verdict of one, as for a task that runs, is not what it was when it began.
+            waiting: ids of requirements, from `Rules.compile`, that were found to keep tasks
+                waiting: neither to execute nor to expire.
+            running: those that tasks run with, and that were found to let them: as for a task that
+                runs, to execute.
+            stopped: those that tasks run with, frozen or told to stop, and that were found not to
+                let them.
             told: what stays so while it waits. A caller bounds the wait by the next moment at
                 which that changes.
             until_wall_s: when to return at the latest, in seconds since the epoch by the wall

@@ -116,6 +116,7 @@ class Watch:
         self,
         waiting: Sequence[int],
         running: Sequence[int],
+        stopped: Sequence[int],
         told: ToldRow,
         until_wall_s: float | None,
         /,

@@ -34,12 +34,13 @@ impl Watch {
         self.0.follow(path);
     }
 
-    #[pyo3(signature = (waiting, running, told, until_wall_s, /))]
+    #[pyo3(signature = (waiting, running, stopped, told, until_wall_s, /))]
     fn wait<'py>(
         &self,
         py: Python<'py>,
         waiting: Vec<u32>,
         running: Vec<u32>,
+        stopped: Vec<u32>,
         told: ToldRow,
         until_wall_s: Option<f64>,
     ) -> PyResult<WakeRow<'py>> {
@@ -54,6 +55,7 @@ impl Watch {
         let mut wait = self.0.begin(Wanted {
             waiting,
             running,
+            stopped,
             told: Told {
                 minute,
                 connected,

@@ -44,16 +44,6 @@ impl Need {
 }
 
 impl Rules {
-    /// The verdict of a requirement with nothing relaxed.
-    ///
-    /// # Errors
-    /// Nothing observed yet, an id that `compile` did not give.
-    pub fn verdict(&self, set_id: u32, running: bool) -> Result<Verdict, Error> {
-        let compiled = self.known(set_id)?;
-        self.check_observed()?;
-        Ok(self.outcome(compiled, 0, running).verdict)
-    }
-
     /// What of the cadence the rules know: the last facts, and the history about them.
     #[must_use]
     pub fn seen(&self) -> Seen {
@@ -64,20 +54,22 @@ impl Rules {
         }
     }
 
-    /// What a requirement needs whose tasks wait for another verdict (`running`: that run).
+    /// The verdict of a requirement with nothing relaxed, and what it needs to see another one
+    /// (`running`: of tasks that run).
     ///
     /// # Errors
-    /// As for [`Self::verdict`].
-    pub fn need(&self, set_id: u32, running: bool, dues: &Dues) -> Result<Need, Error> {
+    /// Nothing observed yet, an id that `compile` did not give.
+    pub fn need(&self, set_id: u32, running: bool, dues: &Dues) -> Result<(Verdict, Need), Error> {
         let compiled = self.known(set_id)?;
         self.check_observed()?;
         let outcome = self.outcome(compiled, 0, running);
-        Ok(match outcome.verdict {
+        let need = match outcome.verdict {
             _ if outcome.row < 2 => Need::NOTHING,
             Verdict::ExecuteNow if running => self.need_to_stop(compiled, dues),
             Verdict::ExecuteNow | Verdict::Expire => Need::NOTHING,
             _ => self.need_to_start(compiled.requirement.class, outcome.unmet, dues),
-        })
+        };
+        Ok((outcome.verdict, need))
     }
 
     /// All that is unmet must come to be met.

@@ -23,16 +23,16 @@ from backend.waits import (
     FILE,
     IDLE,
     LONG_S,
+    NOTHING,
     TIMER,
     TOLD,
     VERDICT,
     WOKEN,
     Laptop,
     Waiting,
-    asking,
     waiting,
 )
-from deferpower._contract import Backend
+from deferpower._contract import Backend, RequirementRow
 from deferpower.errors import ConfigError
 from deferpower.types import IdleRules
 
@@ -69,10 +69,10 @@ def test_what_came_before_is_told_once(laptop: Laptop, tmp_path: Path) -> None:
 
 def test_its_moment_comes_by_the_wall_clock(laptop: Laptop) -> None:
     until_s = time.time() + 0.3
-    assert laptop.watch.wait([], [], TOLD, until_s)[0] == TIMER
+    assert laptop.watch.wait([], [], [], TOLD, until_s)[0] == TIMER
     assert time.time() >= until_s
     for past_s in (until_s, 0.0, -1e300):
-        assert laptop.watch.wait([], [], TOLD, past_s)[0] == TIMER
+        assert laptop.watch.wait([], [], [], TOLD, past_s)[0] == TIMER
 
 
 def test_the_thread_keeps_its_timer_slack(laptop: Laptop) -> None:
@@ -86,9 +86,9 @@ def test_the_thread_keeps_its_timer_slack(laptop: Laptop) -> None:
 def test_a_moment_that_never_comes_is_none(laptop: Laptop) -> None:
     for never_s in (float("inf"), 1e300):
         laptop.watch.wake()
-        assert laptop.watch.wait([], [], TOLD, never_s)[0] == WOKEN
+        assert laptop.watch.wait([], [], [], TOLD, never_s)[0] == WOKEN
     with pytest.raises(ConfigError, match="until_wall_s"):
-        laptop.watch.wait([], [], TOLD, float("nan"))
+        laptop.watch.wait([], [], [], TOLD, float("nan"))
 
 
 def test_a_write_of_another_process_ends_it(laptop: Laptop, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_without_events_power_is_looked_at_every_five_seconds(laptop: Laptop) ->
     laptop.machine.cpu(100, 9000)
     ids = [laptop.rules.compile(asked) for asked in (CHARGING, CONNECTED, IDLE)]
     laptop.plug(True)
-    why, sample, monotonic_s, _ = laptop.watch.wait(ids, [], told, time.time() + LONG_S)
+    why, sample, monotonic_s, _ = laptop.watch.wait(ids, [], [], told, time.time() + LONG_S)
     assert why == VERDICT
     assert sample is not None
     assert sample[0] is not None
@@ -142,7 +142,58 @@ def test_without_events_power_is_looked_at_every_five_seconds(laptop: Laptop) ->
     assert monotonic_s <= time.monotonic()
     outcomes = laptop.rules.evaluate(False)
     assert [outcomes[set_id][2] for set_id in ids] == [0, 1 << 4, 1 << 3], "as it was told"
-    assert laptop.wait(waiting=CHARGING, for_s=0.01)[0] == TIMER, "what may start is no news"
+
+
+@pytest.mark.parametrize("plugged", [True, False])
+def test_what_is_not_as_it_was_found_ends_it_before_it_sleeps(
+    laptop: Laptop, plugged: bool
+) -> None:
+    """Whoever observed that, and without another look at the machine."""
+    laptop.plug(plugged)
+    laptop.look()
+    forced: RequirementRow = (3, 0, False, NOTHING, NOTHING)
+    expired: RequirementRow = (3, 3, True, NOTHING, NOTHING)
+    for asked, executes, expires in (
+        (CHARGING, plugged, False),
+        (forced, True, False),
+        (expired, False, True),
+    ):
+        whys = [
+            laptop.wait(waiting=asked, for_s=0.01)[:2],
+            laptop.wait(running=asked, for_s=0.01)[:2],
+            laptop.wait(stopped=asked, for_s=0.01)[:2],
+        ]
+        as_found = [not executes and not expires, executes, not executes]
+        assert whys == [(TIMER if still else VERDICT, None) for still in as_found]
+
+
+def test_it_remembers_nothing(laptop: Laptop) -> None:
+    """One that ends it ends the next one too, until whoever waits has acted upon it."""
+    laptop.plug(True)
+    laptop.look()
+    for _ in range(3):
+        assert laptop.wait(waiting=CHARGING)[0] == VERDICT
+    laptop.watch.wake()
+    assert laptop.wait(waiting=CHARGING)[0] == VERDICT
+    assert laptop.wait()[0] == WOKEN, "an event of before is not lost by that"
+
+
+def test_what_another_thread_observes_is_seen_with_the_next_sample(laptop: Laptop) -> None:
+    """A sample that finds the machine as the other one did ends the wait nevertheless."""
+    laptop.look()
+    with waiting(lambda: laptop.wait(waiting=CHARGING)) as waiter:
+        laptop.plug(True)
+        laptop.look()
+    assert waiter.result()[0] == VERDICT
+
+
+def test_a_task_that_was_stopped_is_looked_at_until_it_may_go_on(laptop: Laptop) -> None:
+    laptop.look()
+    with waiting(lambda: laptop.wait(stopped=CHARGING)) as waiter:
+        laptop.plug(True)
+    why, sample, *_ = waiter.result()
+    assert why == VERDICT
+    assert sample is not None
 
 
 def test_a_charger_is_looked_at_again_when_it_counts(laptop: Laptop) -> None:
@@ -180,17 +231,15 @@ def test_it_does_not_wake_up_for_nothing(backend: Backend, tmp_path: Path) -> No
     # Idleness takes a minute here, so it is looked for every half of that. The last one shows that
     # a sample would have been counted.
     cases = [
-        (TOLD, None, False),
-        (offline, CONNECTED, False),
-        (present, IDLE, False),
-        (TOLD, IDLE, False),
-        (TOLD, asking(), True),
-        (TOLD, CHARGING, False),
+        (TOLD, None),
+        (offline, CONNECTED),
+        (present, IDLE),
+        (TOLD, IDLE),
+        (TOLD, CHARGING),
     ]
     laptops, waiters = [], []
-    for number, (told, asked, plugged) in enumerate(cases):
+    for number, (told, asked) in enumerate(cases):
         laptop = Laptop(backend, Machine(tmp_path / str(number)), IdleRules(dwell_s=60.0))
-        laptop.plug(plugged)
         laptop.look(told)
         call = functools.partial(laptop.wait, waiting=asked, told=told, for_s=None)
         laptops.append(laptop)
@@ -203,7 +252,7 @@ def test_it_does_not_wake_up_for_nothing(backend: Backend, tmp_path: Path) -> No
     for laptop in laptops:
         laptop.watch.wake()
     *unwatched, watched = (waiter.result()[:2] for waiter in waiters)
-    assert unwatched == [(WOKEN, None)] * 5
+    assert unwatched == [(WOKEN, None)] * 4
     assert watched[0] == WOKEN
     assert watched[1] is not None
     assert after[:-1] == before[:-1]
@@ -215,7 +264,7 @@ def test_what_cannot_be_waited_for_is_refused(laptop: Laptop) -> None:
         laptop.wait(waiting=CHARGING)
     laptop.look()
     with pytest.raises(ConfigError, match="no such set"):
-        laptop.watch.wait([7], [], TOLD, None)
+        laptop.watch.wait([7], [], [], TOLD, None)
     with waiting(lambda: laptop.wait(for_s=None)):
         with pytest.raises(ConfigError, match="another thread waits"):
             laptop.wait()
@@ -253,7 +302,7 @@ def test_no_file_stays_open(
     watch = backend.Watch(sampler, rules)
     watch.follow(str(tmp_path))
     watch.wake()
-    watch.wait([], [], TOLD, time.time() + 1)
+    watch.wait([], [], [], TOLD, time.time() + 1)
     assert sorted(os.listdir("/proc/self/fd")) != before  # noqa: PTH208
     if closed:
         watch.close()
@@ -346,7 +395,7 @@ def test_a_program_ends_while_a_thread_waits(backend_name: str) -> None:
     run_program(
         """
         watch, sampler, rules = new_watch()
-        thread = threading.Thread(target=watch.wait, args=([], [], TOLD, None), daemon=True)
+        thread = threading.Thread(target=watch.wait, args=([], [], [], TOLD, None), daemon=True)
         thread.start()
         time.sleep(0.2)
         """,
@@ -360,7 +409,7 @@ def test_a_program_that_closes_as_it_ends_ends(backend_name: str) -> None:
         import atexit
         watch, sampler, rules = new_watch()
         atexit.register(watch.close)
-        threading.Thread(target=watch.wait, args=([], [], TOLD, None), daemon=True).start()
+        threading.Thread(target=watch.wait, args=([], [], [], TOLD, None), daemon=True).start()
         time.sleep(0.2)
         """,
         backend_name,
@@ -380,7 +429,7 @@ def test_control_c_ends_a_wait_of_the_main_thread(backend_name: str) -> None:
 
         threading.Thread(target=press).start()
         try:
-            watch.wait([], [], TOLD, None)
+            watch.wait([], [], [], TOLD, None)
         except KeyboardInterrupt:
             done.set()
         else:
@@ -395,14 +444,14 @@ def test_a_child_waits_on_a_watch_of_its_own(backend_name: str) -> None:
         """
         watch, sampler, rules = new_watch()
         whys = []
-        thread = threading.Thread(target=lambda: whys.append(watch.wait([], [], TOLD, None)[0]))
+        thread = threading.Thread(target=lambda: whys.append(watch.wait([], [], [], TOLD, None)[0]))
         thread.start()
         time.sleep(0.2)
         child = os.fork()
         if child == 0:
             own, *held = new_watch()
             own.wake()
-            why = own.wait([], [], TOLD, None)[0]
+            why = own.wait([], [], [], TOLD, None)[0]
             own.close()
             os._exit(why)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
@@ -446,19 +495,20 @@ def test_power_events_of_the_kernel_are_followed_at_once(backend_name: str, lapt
 
         plug(1)
         send("net")
-        assert watch.wait([charging], [], TOLD, time.time() + 0.5)[0] == 0, "no event of power"
+        assert watch.wait([charging], [], [], TOLD, time.time() + 0.5)[0] == 0, "no event of power"
         send("power_supply")
-        assert watch.wait([charging], [], TOLD, time.time() + 2)[0] == 3, "while nobody waited"
+        assert watch.wait([charging], [], [], TOLD, time.time() + 2)[0] == 3, "while nobody waited"
         plug(0)
         thread = threading.Timer(0.2, send, ["power_supply"])
         thread.start()
-        assert watch.wait([], [charging], TOLD, time.time() + 2)[0] == 3, "while somebody waited"
+        why = watch.wait([], [charging], [], TOLD, time.time() + 2)[0]
+        assert why == 3, "while somebody waited"
         thread.join()
         send("power_supply")
         plug(1)
         # Seen at once, but plugged in again within the dwell time, the charger does not count yet.
-        assert watch.wait([charging], [], TOLD, time.time() + 2)[0] == 0
-        assert watch.wait([charging], [], TOLD, time.time() + 9)[0] == 3, "as soon as it counts"
+        assert watch.wait([charging], [], [], TOLD, time.time() + 2)[0] == 0
+        assert watch.wait([charging], [], [], TOLD, time.time() + 9)[0] == 3, "as soon as it counts"
         """,
         backend_name,
         str(laptop.machine.root),

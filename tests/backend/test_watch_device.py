@@ -7,7 +7,7 @@ import time
 import pytest
 
 from backend.machine import Machine
-from backend.waits import CHARGING, IDLE, LONG_S, TIMER, TOLD, VERDICT, asking
+from backend.waits import CHARGING, LONG_S, TIMER, TOLD, VERDICT, asking
 from deferpower import Device
 from deferpower._contract import CONSTRAINTS, Backend, Rules, WakeRow
 from deferpower.constraints import Constraints
@@ -33,7 +33,7 @@ def look(device: Device, rules: Rules, *set_ids: int) -> WakeRow:
     """A wait that takes one sample and ends."""
     watch = device.open_watch(rules)
     try:
-        return watch.wait(set_ids, [], TOLD, time.time() + 0.05)
+        return watch.wait(set_ids, [], [], TOLD, time.time() + 0.05)
     finally:
         watch.close()
 
@@ -139,18 +139,6 @@ def test_a_wait_without_a_sample_has_no_reading(backend: Backend, laptop: Device
     assert wake[:2] == (TIMER, None)
     assert laptop.take(wake) is None
     assert laptop.latest is None
-
-
-def test_what_could_start_all_along_is_no_news(backend: Backend, laptop: Device) -> None:
-    rules = new_rules(backend)
-    laptop.take(look(laptop, rules, rules.compile(CHARGING)))
-    starts, waits = rules.compile(CHARGING), rules.compile(IDLE)
-    moment = (time.monotonic() - LONG_S, time.time() - LONG_S, 720)
-    rules.observe((moment, (True, 60.0, True), (None, None, None), False, (None, None), 0))
-    assert rules.evaluate(False)[starts][0] == 0
-    why, sample, _, _ = look(laptop, rules, starts, waits)
-    assert why == TIMER
-    assert sample is not None
 
 
 class Somebody:

@@ -78,6 +78,7 @@ class Laptop:
         *,
         waiting: RequirementRow | None = None,
         running: RequirementRow | None = None,
+        stopped: RequirementRow | None = None,
         told: ToldRow = TOLD,
         for_s: float | None = LONG_S,
     ) -> WakeRow:
@@ -85,6 +86,7 @@ class Laptop:
         return self.watch.wait(
             [] if waiting is None else [self.rules.compile(waiting)],
             [] if running is None else [self.rules.compile(running)],
+            [] if stopped is None else [self.rules.compile(stopped)],
             told,
             None if for_s is None else time.time() + for_s,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from deferpower._contract import SampleRow, ToldRow, WakeRow
 from deferpower._facts import facts_row
@@ -19,22 +19,37 @@ if TYPE_CHECKING:
     from deferpower._pure.sys.bells import Bells, Rung
 
 _TIMER, _WOKEN, _FILE, _VERDICT = range(4)
-_ENDS = (0, 3)
+_EXECUTE_NOW = 0
+_ENDS = (_EXECUTE_NOW, 3)
 """Verdicts that no task waits with: to execute now, and to expire."""
 
 _SLOW_MAX_AGE_S = 30.0
 """How old power may be while only load is waited for."""
 
 
-class _Watched(NamedTuple):
-    set_id: int
-    running: bool
-    before: int
+class _Watched:
+    """Requirements, by how they were found."""
 
-    def is_changed(self, verdict: int) -> bool:
-        if self.running:
-            return verdict != self.before
-        return verdict in _ENDS and self.before not in _ENDS
+    def __init__(
+        self, waiting: Sequence[int], running: Sequence[int], stopped: Sequence[int]
+    ) -> None:
+        self._found: tuple[tuple[Sequence[int], bool, Callable[[int], bool]], ...] = (
+            (waiting, False, lambda verdict: verdict not in _ENDS),
+            (running, True, lambda verdict: verdict == _EXECUTE_NOW),
+            (stopped, True, lambda verdict: verdict != _EXECUTE_NOW),
+        )
+
+    def need(self, rules: Rules, dues: Dues) -> Need | None:
+        """What all of them need; ``None`` if a verdict is another one than was found."""
+        due_s, power = math.inf, False
+        for set_ids, running, agrees in self._found:
+            for set_id in set_ids:
+                verdict, need = rules.need(set_id, running, dues)
+                if not agrees(verdict):
+                    return None
+                due_s = min(due_s, need.due_s)
+                power = power or need.power
+        return Need(due_s, power)
 
 
 class Watch:
@@ -70,18 +85,13 @@ class Watch:
         self,
         waiting: Sequence[int],
         running: Sequence[int],
+        stopped: Sequence[int],
         told: ToldRow,
         until_wall_s: float | None,
         /,
     ) -> WakeRow:
         if until_wall_s is not None and math.isnan(until_wall_s):
             raise ConfigError("until_wall_s is not a number; give seconds since the epoch")
-        verdict = self._rules.verdict
-        watched = [
-            _Watched(set_id, runs, verdict(set_id, runs))
-            for set_ids, runs in ((waiting, False), (running, True))
-            for set_id in set_ids
-        ]
         with self._lock:
             if self._is_waiting:
                 raise ConfigError(
@@ -89,6 +99,7 @@ class Watch:
                 )
             self._is_waiting = True
         try:
+            watched = _Watched(waiting, running, stopped)
             return self._wait(self._bells, watched, told, until_wall_s)
         finally:
             self._is_waiting = False
@@ -96,7 +107,7 @@ class Watch:
     def _wait(
         self,
         bells: Bells | None,
-        watched: Sequence[_Watched],
+        watched: _Watched,
         told: ToldRow,
         until_wall_s: float | None,
     ) -> WakeRow:
@@ -104,7 +115,11 @@ class Watch:
         why = _WOKEN if bells is None else None
         while why is None:
             assert bells is not None
-            need, dues = self._need(bells.hears_power, watched, told)
+            dues = self._dues(bells.hears_power, told)
+            need = watched.need(self._rules, dues)
+            if need is None:
+                why = _VERDICT
+                break
             timeout_s = None
             if need.due_s < math.inf:
                 timeout_s = max(0.0, need.due_s - time.monotonic())
@@ -115,24 +130,17 @@ class Watch:
             why = _why(rung)
             if why is None and need.due_s <= now_s:
                 last = self._sample(need.power and dues.is_power_due(now_s), now_s, told)
-                if any(entry.is_changed(self._rules.verdict(*entry[:2])) for entry in watched):
-                    why = _VERDICT
         if last is None:
             return why, None, time.monotonic(), time.time()
         return (why, *last)
 
-    def _need(
-        self, hears_power: bool, watched: Sequence[_Watched], told: ToldRow
-    ) -> tuple[Need, Dues]:
-        """What all that is watched needs together."""
+    def _dues(self, hears_power: bool, told: ToldRow) -> Dues:
+        """When each thing that could be watched is due."""
         sensed = self._sampler.sensed()
         if not hears_power:
             sensed = sensed._replace(has_power_events=False)
         *_, user_present, _ = told
-        dues = next_dues(self._rules.seen(), sensed, self._power_event_s, user_present)
-        needs = [self._rules.need(entry.set_id, entry.running, dues) for entry in watched]
-        due_s = min((need.due_s for need in needs), default=math.inf)
-        return Need(due_s, any(need.power for need in needs)), dues
+        return next_dues(self._rules.seen(), sensed, self._power_event_s, user_present)
 
     def _sample(
         self, power_due: bool, now_s: float, told: ToldRow

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from deferpower.device import Device
     from deferpower.store.database import Durability
     from deferpower.sync.service import Service
+    from deferpower.types import Reading
 
 _log = logging.getLogger("deferpower.sync")
 
@@ -209,8 +210,16 @@ class BackgroundSyncManager:
         Raises:
             ConfigError: an argument cannot be used.
         """
+        return self._gate_by(self.device.read(), battery_percent, is_charging)
+
+    def _gate_by(
+        self,
+        reading: Reading,
+        battery_percent: float | None = None,
+        is_charging: bool | None = None,
+    ) -> Gate:
         return gate(
-            self.device.read(),
+            reading,
             battery_percent,
             is_charging,
             lines=self._lines,
@@ -232,7 +241,7 @@ class BackgroundSyncManager:
                 pass
 
         scheduler = self.policy.scheduler(self.device)
-        self._service = Service(send, self._queue, scheduler, self.gate, self._lines)
+        self._service = Service(send, self._queue, scheduler, self._gate_by, self._lines)
         self._service.start()
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ from deferpower.store import sync_items as rows
 from deferpower.store import sync_queues as queues
 from deferpower.store.sync_items import ItemState
 from deferpower.sync.conditions import NOTHING, Gate
-from deferpower.task import Task, TaskClass
+from deferpower.task import Task, TaskClass, Verdict
 
 if TYPE_CHECKING:
     import apsw
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from deferpower.scheduler import IntelligentScheduler
     from deferpower.sync.queue import SyncQueue
     from deferpower.thresholds import SyncLines
+    from deferpower.types import Reading
 
 _log = logging.getLogger("deferpower.sync")
 
+_EXECUTE_NOW = list(Verdict).index(Verdict.EXECUTE_NOW)
 _ASK_NETWORK_S = 10.0
 """How often to ask about the network, which only Python can ask."""
 _DEAD_CHECK_S = 15.0
@@ -42,7 +44,7 @@ class Service:
         send: Callable[[Callable[[], bool]], object],
         queue: SyncQueue,
         scheduler: IntelligentScheduler,
-        gate: Callable[[], Gate],
+        gate: Callable[[Reading], Gate],
         lines: SyncLines,
     ) -> None:
         """Open the watch; the thread starts with `start`.
@@ -51,7 +53,7 @@ class Service:
             send: sends what may go, until what it is given says that it should stop.
             queue: whose items.
             scheduler: what the watch judges the machine by.
-            gate: what may go now.
+            gate: what may go by a reading.
             lines: where levels are drawn.
         """
         self._send = send
@@ -115,12 +117,15 @@ class Service:
             return
         reading = self._device.read()
         self._scheduler.observe(reading)
-        waiting, until_s = self._queue.database.read(self._outlook)
+        gate = self._gate(reading)
+        watched, until_s = self._queue.database.read(lambda cursor: self._outlook(cursor, gate))
+        verdicts = self._scheduler.evaluate(running=False)
+        waiting = [set_id for set_id in watched if verdicts[set_id][0] != _EXECUTE_NOW]
         told = self._scheduler.told(reading)
-        self._device.take(self._watch.wait(waiting, [], told, until_s))
+        self._device.take(self._watch.wait(waiting, [], [], told, until_s))
         self._stopping.wait(_GATHER_S)
 
-    def _outlook(self, cursor: apsw.Cursor) -> tuple[list[int], float | None]:
+    def _outlook(self, cursor: apsw.Cursor, gate: Gate) -> tuple[list[int], float | None]:
         """What of the machine to wait for, and when to look again whatever happens."""
         lowest_waiting = rows.lowest_waiting(cursor, self._queue.id)
         if lowest_waiting is None:
@@ -129,7 +134,6 @@ class Service:
         paused_until_s = queues.get(cursor, self._queue.id).paused_until_s
         if paused_until_s > now_s:
             return [], paused_until_s
-        gate = self._gate()
         moments = []
         if gate.lowest > NOTHING:
             due_s = rows.next_due_s(cursor, self._queue.id, gate.lowest)

@@ -19,7 +19,6 @@ from deferpower.task import Task, TaskClass, Verdict
 from deferpower.tasks.spec import Spec, as_json, constraints_of
 
 if TYPE_CHECKING:
-    from deferpower._contract import OutcomeRow
     from deferpower.predictor import Need
     from deferpower.scheduler import IntelligentScheduler
     from deferpower.starting import StartAdvice
@@ -81,6 +80,21 @@ class Lane(NamedTuple):
     planned: Planned | None
 
 
+class Outcome(NamedTuple):
+    """What the last reading and the forecast mean for a lane.
+
+    Attributes:
+        may_run: whether its tasks may run now.
+        set_id: what it was judged by.
+        kept_by: what must be judged otherwise before its tasks may run: requirements that were
+            found to keep them. Of a lane that waits, none once it is to expire.
+    """
+
+    may_run: bool
+    set_id: int
+    kept_by: tuple[int, ...]
+
+
 class Lanes:
     """The lanes of one store, as one scheduler judges them."""
 
@@ -124,37 +138,51 @@ class Lanes:
             return None
         return self._foresight.advise(planned.at(self._foresight.now_s))
 
-    def outcomes(self, lane_ids: Iterable[int], *, running: bool) -> dict[int, OutcomeRow]:
-        """What the last reading and the forecast mean for lanes.
+    def set_id(self, lane_id: int) -> int | None:
+        """What a lane is judged by now; ``None`` where it cannot be judged here."""
+        return self._judged_by(lane_id, self.advice(lane_id))
 
-        Those that cannot be judged here are left out.
+    def _judged_by(self, lane_id: int, advice: StartAdvice | None) -> int | None:
+        lane = self[lane_id]
+        return lane.set_id if advice is None else lane.bare_id
+
+    def starts(self, lane_ids: Iterable[int]) -> dict[int, Outcome]:
+        """Whether the last reading and the forecast let the tasks of lanes start.
+
+        Lanes that cannot be judged here are left out.
         """
-        wanted = [(lane_id, self[lane_id], self.advice(lane_id)) for lane_id in lane_ids]
-        if not wanted:
+        asked = []
+        for lane_id in lane_ids:
+            advice = self.advice(lane_id)
+            set_id = self._judged_by(lane_id, advice)
+            if set_id is not None:
+                held_back = advice is not None and not advice.start
+                asked.append((lane_id, set_id, self._better_moments() if held_back else ()))
+        if not asked:
             return {}
-        rows = self._scheduler.evaluate(running=running)
+        rows = self._scheduler.evaluate(running=False)
         outcomes = {}
-        for lane_id, lane, advice in wanted:
-            set_id = lane.set_id if advice is None else lane.bare_id
-            if set_id is None:
-                continue
-            row = rows[set_id]
-            if row[0] == _EXECUTE_NOW and not running and advice is not None and not advice.start:
-                row = (_LATER, *row[1:])
-            outcomes[lane_id] = row
+        for lane_id, set_id, better in asked:
+            may_run = rows[set_id][0] == _EXECUTE_NOW and not better
+            kept_by = tuple(known for known in (set_id, *better) if rows[known][0] not in _ENDS)
+            outcomes[lane_id] = Outcome(may_run, set_id, kept_by)
         return outcomes
 
-    def watched(self, lane_ids: Iterable[int], *, running: bool) -> list[int]:
-        """What a watch has to judge to see when the outcome of a lane may change."""
-        watched = set()
-        for lane_id in lane_ids:
-            lane, advice = self[lane_id], self.advice(lane_id)
-            set_id = lane.set_id if advice is None else lane.bare_id
+    def goes_on(self, lane_ids: Iterable[int]) -> dict[int, Outcome]:
+        """Whether the last reading lets the tasks of lanes run that have started.
+
+        Lanes that cannot be judged here are left out.
+        """
+        set_ids = [(lane_id, self.set_id(lane_id)) for lane_id in lane_ids]
+        if not set_ids:
+            return {}
+        rows = self._scheduler.evaluate(running=True)
+        outcomes = {}
+        for lane_id, set_id in set_ids:
             if set_id is not None:
-                watched.add(set_id)
-            if not running and advice is not None and not advice.start:
-                watched.update(self._better_moments())
-        return sorted(watched)
+                may_run = rows[set_id][0] == _EXECUTE_NOW
+                outcomes[lane_id] = Outcome(may_run, set_id, () if may_run else (set_id,))
+        return outcomes
 
     def _better_moments(self) -> tuple[int, int]:
         """External power, and idleness: what may make now better than later."""
@@ -182,7 +210,7 @@ _FIELDS = ("task_class", "constraints", "prefer", "override")
 
 
 _EXECUTE_NOW = list(Verdict).index(Verdict.EXECUTE_NOW)
-_LATER = list(Verdict).index(Verdict.DEFER_TO_BACKGROUND)
+_ENDS = (_EXECUTE_NOW, list(Verdict).index(Verdict.EXPIRE))
 
 
 def _to_text(task: Task, spec: Spec, planned: Planned | None) -> str:

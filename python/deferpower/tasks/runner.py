@@ -44,6 +44,8 @@ class Runner:
         rested: called when there may be something to do for whoever takes turns: a thread has
             nothing left to run, a task has ended elsewhere, ends would wait for a long task, or a
             command was started, frozen or thawed.
+        took_turn: called when a thread of it has taken a turn, and so maybe begins what nobody
+            else knows of.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Runner:
             commands: makes what runs commands, once there is one.
         """
         self.rested: Callable[[], None] = _nothing
+        self.took_turn: Callable[[], None] = _nothing
         self._worker = worker
         self._device = device
         self._events = events
@@ -156,6 +159,7 @@ class Runner:
     def _take_turn(self) -> int:
         claimed = self._worker.turn()
         self._took_turn_s = time.monotonic()
+        self.took_turn()
         if claimed > 1:
             self.start_ready()
         return claimed

@@ -93,6 +93,11 @@ class Run:
         """Whether it takes no place from others: it is frozen, or waits for another one."""
         return self.paused or self.waits_for is not None
 
+    @property
+    def heeds_machine(self) -> bool:
+        """Whether it stops when its conditions fall away, and goes on when they hold again."""
+        return self.spec.pauses and not self.context.is_final
+
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """What the function is called with, its context included."""
         args, kwargs = json.loads(self.claimed.payload)
@@ -136,7 +141,7 @@ class Run:
         if limit_s is not None and monotonic_s >= limit_s:
             self.timed_out = True
             self.context.ask_to_stop(f"it has run for {self.spec.timeout_s:g} s", final=True)
-        if self.context.is_final or not self.spec.pauses:
+        if not self.heeds_machine:
             return
         if not holds and not self.context.should_stop:
             self.context.ask_to_stop(reason())

@@ -29,7 +29,7 @@ _PRUNE_S = 600.0
 _CALM_S = 0.02
 """Commits wake the thread no more often than this while it has work; and threads that were not
 back for so long are held up by a long task."""
-_FILE, _VERDICT = 2, 3
+_WOKEN, _FILE = 1, 2
 
 
 class Service:
@@ -60,6 +60,8 @@ class Service:
         self._watch: Watch = scheduler.open_watch()
         if queue.database.wal_path is not None:
             self._watch.follow(queue.database.wal_path)
+        else:
+            runner.took_turn = self._watch.wake  # a file tells of turns by itself
         self._thread = threading.Thread(target=self._run, name="deferpower-worker", daemon=True)
         runner.rested = self.wake
 
@@ -91,8 +93,6 @@ class Service:
                     self._worker.turn()
                     self._trouble.over()
                     self._runner.start_ready()
-                    # The turn may have seen the machine change: the wait would take that for old.
-                    self._worker.look_after_runs()
                     self._wait()
             except Exception as error:
                 # A full disk or a locked file passes; nothing that was committed is lost.
@@ -115,20 +115,17 @@ class Service:
         return not self._stopping.is_set() and not self._runner.is_held_up(_CALM_S)
 
     def _wait(self) -> None:
-        lanes = self._queue.lanes
         runs = self._worker.runs
-        running = lanes.watched({run.lane for run in runs}, running=True)
-        waiting = lanes.watched(self._worker.waiting, running=False)
         # A frozen command uses nothing: whatever the machine does then is someone else's work.
         at_work = [run for run in runs if not run.paused]
         self._device.set_own_work([run.pid for run in at_work if run.pid] if at_work else None)
         reading = self._device.read()
         wake = self._watch.wait(
-            waiting, running, self._scheduler.told(reading), self._until_s(reading)
+            *self._worker.watched(), self._scheduler.told(reading), self._until_s(reading)
         )
         self._device.take(wake)
         calm_s = self._looked_s + _CALM_S - time.monotonic()
-        if wake[0] == _FILE and runs and calm_s > 0:
+        if wake[0] in (_WOKEN, _FILE) and runs and calm_s > 0:
             self._nudged.wait(calm_s)
         # After each wake: one for another reason may have taken note of the file, too.
         self._queue.database.wait_for_commit()

@@ -128,7 +128,7 @@ class Waiters:
                 self._database.wait_for_commit()
                 self._look()
                 self._nobody.wait(_CALM_S)
-                watch.wait((), (), _NOTHING_TOLD, None)
+                watch.wait((), (), (), _NOTHING_TOLD, None)
             except DeferpowerError as error:
                 # Whoever waits asks the file, too, and learns what is wrong with it.
                 _log.debug("waiting: %s", error)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from deferpower.store import chains, owner, turns, workers
 from deferpower.store.records import ENDED, State, damaged
 from deferpower.store.turns import Claimed, Ended, Lapse, Move, Woken
-from deferpower.task import TaskClass, Verdict
+from deferpower.task import TaskClass
 from deferpower.tasks.context import Context
 from deferpower.tasks.payload import to_json
 from deferpower.tasks.runs import Run, next_due_s
@@ -30,13 +30,11 @@ if TYPE_CHECKING:
     from deferpower.scheduler import IntelligentScheduler
     from deferpower.tasks.events import EventKind, Events
     from deferpower.tasks.function import Registry
-    from deferpower.tasks.lanes import Lane
+    from deferpower.tasks.lanes import Lane, Outcome
     from deferpower.tasks.queue import Queue
 
 _log = logging.getLogger("deferpower.tasks")
 
-_EXECUTE_NOW = list(Verdict).index(Verdict.EXECUTE_NOW)
-_EXPIRE = list(Verdict).index(Verdict.EXPIRE)
 _MOST_WOKEN = 500
 _MOST_SHARE = 256
 _SHORT_S = 0.02
@@ -59,6 +57,20 @@ class _Turn(NamedTuple):
     claimed: list[Claimed]
     next_wake_s: float | None
     touched: int
+
+
+class Watched(NamedTuple):
+    """Requirements, by their ids, as they were found when they were last acted upon.
+
+    Attributes:
+        waiting: those that keep tasks waiting.
+        running: those that let tasks run that do.
+        stopped: those that tasks run with, and that do not let them.
+    """
+
+    waiting: list[int]
+    running: list[int]
+    stopped: list[int]
 
 
 class Worker:
@@ -114,6 +126,8 @@ class Worker:
         self._untouched: Woken | None = None
         self.next_wake_s: float | None = None
         self.waiting: list[int] = []
+        self._starts: dict[int, Outcome] = {}
+        self._goes_on: dict[int, Outcome] = {}
 
         def work(cursor: apsw.Cursor) -> int:
             turns.take_back_future(cursor, device.wall_clock())
@@ -208,8 +222,9 @@ class Worker:
         """Write a turn; ``None`` if there was nothing to do."""
         moves, lapses = self._moves(woken, now_s)
         self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
+        self._starts = self._queue.lanes.starts(self.waiting)
         # What stops since the worker shuts down must not be claimed anew.
-        groups = [] if self._retired else self._groups(self.waiting, most)
+        groups = [] if self._retired else self._groups(most)
         if not (ended or woken or groups):
             return None
 
@@ -263,12 +278,11 @@ class Worker:
                 moves.append(Move(lane, relaxes_s, row.id, row.wake_s))
         return moves, lapses
 
-    def _groups(self, lanes: Sequence[int], most: int | None) -> list[tuple[list[int], int]]:
+    def _groups(self, most: int | None) -> list[tuple[list[int], int]]:
         """Lanes whose tasks may start, with how many of each group at once."""
-        outcomes = self._queue.lanes.outcomes(lanes, running=False)
         running = len(self._running) - self.resting
-        for lane_id in lanes:
-            if lane_id not in outcomes:
+        for lane_id in self.waiting:
+            if lane_id not in self._starts:
                 self._pass_over(lane_id)
         slots = self._slots()
         free = max(0, slots - (running - len(self._ready)))
@@ -278,9 +292,9 @@ class Worker:
         together: list[int] = []
         one_by_one: list[int] = []
         charging: list[int] = []
-        for lane_id, outcome in outcomes.items():
+        for lane_id, outcome in self._starts.items():
             lane = self._queue.lanes[lane_id]
-            if outcome[0] != _EXECUTE_NOW or not self._knows(lane_id, lane):
+            if not outcome.may_run or not self._knows(lane_id, lane):
                 continue
             if lane.task.task_class is TaskClass.CHARGING_ONLY and lane.task.override is None:
                 charging.append(lane_id)
@@ -467,10 +481,10 @@ class Worker:
         for run in runs:
             if run.lane_until_s is not None and now_s >= run.lane_until_s:
                 run.lane, run.lane_until_s = self._lane(run.claimed, run.spec, now_s)
-        outcomes = self._queue.lanes.outcomes({run.lane for run in runs}, running=True)
+        self._goes_on = self._queue.lanes.goes_on({run.lane for run in runs})
         for run in runs:
-            outcome = outcomes.get(run.lane)
-            holds = outcome is None or outcome[0] == _EXECUTE_NOW
+            outcome = self._goes_on.get(run.lane)
+            holds = outcome is None or outcome.may_run
             stopped_before = run.context.should_stop
             run.look_after(holds, self._device.clock(), functools.partial(self._reason, run))
             if run.context.should_stop and not stopped_before:
@@ -478,6 +492,22 @@ class Worker:
                 self._events.emit("stopping", run.id, run.spec.name, reason)
             elif stopped_before and not run.context.should_stop:
                 self._events.emit("resumed", run.id, run.spec.name)
+
+    def watched(self) -> Watched:
+        """What turns and looks after running tasks have last acted upon."""
+        waiting = {known for outcome in self._starts.values() for known in outcome.kept_by}
+        running: set[int] = set()
+        stopped: set[int] = set()
+        for run in self.runs:
+            if not run.heeds_machine:
+                continue
+            outcome = self._goes_on.get(run.lane)
+            if outcome is not None:
+                (running if outcome.may_run else stopped).add(outcome.set_id)
+            # One that began since is taken to hold, as it did when it was claimed.
+            elif (set_id := self._queue.lanes.set_id(run.lane)) is not None:
+                running.add(set_id)
+        return Watched(sorted(waiting), sorted(running), sorted(stopped))
 
     def _reason(self, run: Run) -> str:
         row = run.claimed

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from deferpower._facts import facts_row
 from deferpower.errors import ConfigError
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     from deferpower._contract import FactsRow, Rules, ToldRow, WakeRow
 
 _TIMER, _WOKEN, _FILE, _VERDICT = range(4)
-_ENDS = (0, 3)  # verdicts that end the waiting of a task: execute now, expire
+_EXECUTE_NOW = 0
+_ENDS = (_EXECUTE_NOW, 3)  # verdicts that end the waiting of a task: execute now, expire
 
 _FILE_POLL_S = 0.01
 # File times come from a clock that ticks every 10 ms at the slowest: until a write is older than
 # that, another one may leave the same time behind.
 _FILE_CLOCK_NS = 20_000_000
-
-_Verdicts: TypeAlias = tuple[list[int], list[int]]
 
 
 class FakeWatch:
@@ -58,6 +57,7 @@ class FakeWatch:
         self,
         waiting: Sequence[int],
         running: Sequence[int],
+        stopped: Sequence[int],
         told: ToldRow,
         until_wall_s: float | None,
         /,
@@ -72,19 +72,13 @@ class FakeWatch:
         if not self._occupied.acquire(blocking=False):
             raise ConfigError("watch: another thread waits here; open one for each thread")
         try:
-            return self._wait(waiting, running, told, until_wall_s)
+            return self._wait(_Watched(waiting, running, stopped), told, until_wall_s)
         finally:
             self._occupied.release()
 
-    def _wait(
-        self,
-        waiting: Sequence[int],
-        running: Sequence[int],
-        told: ToldRow,
-        until_wall_s: float | None,
-    ) -> WakeRow:
-        watched = bool(waiting or running)
-        before = self._verdicts(waiting, running)
+    def _wait(self, watched: _Watched, told: ToldRow, until_wall_s: float | None) -> WakeRow:
+        if not (self._closed or watched.agree(self._rules)):
+            return self._wake(_VERDICT, None)
         moments = self._moments = queue.SimpleQueue()
         last: _Moment | None = None
         with self._clock.listening(self._look):
@@ -94,10 +88,10 @@ class FakeWatch:
                 except queue.Empty:
                     moment = None
                 if moment is not None:
-                    if watched:
+                    if watched.any:
                         last = moment
                         self._rules.observe(moment.facts(told))
-                        if _differ(before, self._verdicts(waiting, running)):
+                        if not watched.agree(self._rules):
                             return self._wake(_VERDICT, last)
                     if until_wall_s is not None and moment.wall_s >= until_wall_s:
                         return self._wake(_TIMER, last)
@@ -120,16 +114,6 @@ class FakeWatch:
         clock = self._clock
         self._moments.put(_Moment(self._machine.state, clock.monotonic(), clock.time()))
 
-    def _verdicts(self, waiting: Sequence[int], running: Sequence[int]) -> _Verdicts:
-        found: list[list[int]] = []
-        for set_ids, runs in ((waiting, False), (running, True)):
-            outcomes = self._rules.evaluate(runs) if set_ids else []
-            for set_id in set_ids:
-                if not 0 <= set_id < len(outcomes):
-                    raise ConfigError(f"requirement {set_id} is unknown; compile it first")
-            found.append([outcomes[set_id][0] for set_id in set_ids])
-        return found[0], found[1]
-
     def _a_file_changed(self) -> bool:
         changed = False
         for path, known in tuple(self._files.items()):
@@ -143,6 +127,39 @@ class FakeWatch:
         if last is None:
             return why, None, self._clock.monotonic(), self._clock.time()
         return why, last.state.sample(), last.monotonic_s, last.wall_s
+
+
+class _Watched(NamedTuple):
+    """Requirements, by how they were found."""
+
+    waiting: Sequence[int]
+    running: Sequence[int]
+    stopped: Sequence[int]
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return any(self)
+
+    def agree(self, rules: Rules) -> bool:
+        """Whether each is as it was found.
+
+        Raises:
+            ConfigError: nothing observed yet, an unknown id.
+        """
+        return (
+            all(verdict not in _ENDS for verdict in _verdicts(rules, self.waiting, False))
+            and all(verdict == _EXECUTE_NOW for verdict in _verdicts(rules, self.running, True))
+            and all(verdict != _EXECUTE_NOW for verdict in _verdicts(rules, self.stopped, True))
+        )
+
+
+def _verdicts(rules: Rules, set_ids: Sequence[int], running: bool) -> list[int]:
+    outcomes = rules.evaluate(running) if set_ids else []
+    for set_id in set_ids:
+        if not 0 <= set_id < len(outcomes):
+            raise ConfigError(f"requirement {set_id} is unknown; compile it first")
+    return [outcomes[set_id][0] for set_id in set_ids]
 
 
 class _Moment(NamedTuple):
@@ -167,12 +184,6 @@ class _Moment(NamedTuple):
             (state.connected, state.metered),
             custom,
         )
-
-
-def _differ(before: _Verdicts, now: _Verdicts) -> bool:
-    """Whether something that waited need not any more, or something that runs is told otherwise."""
-    waited = zip(before[0], now[0], strict=True)
-    return before[1] != now[1] or any(a not in _ENDS and b in _ENDS for a, b in waited)
 
 
 def _signature(path: str) -> object:

@@ -155,17 +155,6 @@ class Rules:
         )
         return (task_class, forced, expires, hard, soft), next_s
 
-    def verdict(self, set_id: int, running: bool) -> int:
-        """The verdict of a requirement with nothing relaxed.
-
-        Raises:
-            ConfigError: nothing observed yet, an unknown id.
-        """
-        with self._lock:
-            compiled = self._known(set_id)
-            self._check_observed()
-            return self._outcome(compiled, 0, running)[0]
-
     def seen(self) -> Seen:
         """What of the cadence the rules know: the last facts, and the history about them."""
         with self._lock:
@@ -176,8 +165,13 @@ class Rules:
                 machine.points_to_line(),
             )
 
-    def need(self, set_id: int, running: bool, dues: Dues) -> Need:
-        """What a requirement needs whose tasks wait for another verdict (``running``: that run).
+    def need(self, set_id: int, running: bool, dues: Dues) -> tuple[int, Need]:
+        """The verdict of a requirement with nothing relaxed, and what it needs to see another one.
+
+        Args:
+            set_id: the requirement.
+            running: whether it is that of tasks that run.
+            dues: when each thing is due.
 
         Raises:
             ConfigError: nothing observed yet, an unknown id.
@@ -187,15 +181,17 @@ class Rules:
             self._check_observed()
             verdict, row, unmet, _ = self._outcome(compiled, 0, running)
             if row < 2 or verdict == _EXPIRE or (verdict == _EXECUTE_NOW and not running):
-                return watched.NOTHING
+                return verdict, watched.NOTHING
             # Whether idleness makes up for a level that is too low for the class.
             by_idle = compiled.task_class == _BACKGROUND or self._normal_idle.passes
             if verdict != _EXECUTE_NOW:
-                return watched.need_to_start((unmet | unmet >> _SOFT_SHIFT), by_idle, dues)
+                either = unmet | unmet >> _SOFT_SHIFT
+                return verdict, watched.need_to_start(either, by_idle, dues)
             external = self._machine.external
             line = self._background if compiled.task_class == _BACKGROUND else self._normal
             runs_by_idle = not external and by_idle and not line.passes
-            return watched.need_to_stop(compiled.flags, external, runs_by_idle, dues)
+            need = watched.need_to_stop(compiled.flags, external, runs_by_idle, dues)
+            return verdict, need
 
     def _checked(self, set_id: int, created_s: float, life_s: float | None) -> _Compiled:
         relaxation.check(created_s, life_s)
