@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 
 
-class Asking:
+class Asking(ABC):
     """What `BackgroundTaskManager` answers about its tasks."""
 
     device: Device
@@ -47,21 +48,22 @@ class Asking:
     _retention_s: float
 
     @property
+    @abstractmethod
     def _worker(self) -> Worker | None:
         """Who runs tasks in this process, if anybody has yet."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _is_started(self) -> bool:
         """Whether it runs them by itself, as their moments come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _wake(self) -> None:
-        raise NotImplementedError
+        """Have it look at the queue again, if it runs them by itself."""
 
+    @abstractmethod
     def _giving_way(self, awaited: int) -> contextlib.AbstractContextManager[None]:
         """For as long as a task that runs here waits for another one."""
-        raise NotImplementedError
 
     def _queue_of(self, *classes: TaskClass) -> list[TaskRecord]:
         states = (TaskState.ENQUEUED, TaskState.BLOCKED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from deferpower.store.records import ENDED, State
@@ -100,6 +100,12 @@ class Events:
                 callback(event)
             except Exception:
                 _log.exception("a callback failed at event %s of task %d", kind, task_id)
+
+    def failed_with_others(self, task_ids: Iterable[int]) -> None:
+        """Tell of tasks that failed since others did that they waited for."""
+        for task_id in task_ids:
+            self.emit("failed", task_id, detail="what it waited for did not succeed")
+            self.release(task_id)
 
     def ended(self, run: Run, row: Ended) -> None:
         """Tell what became of a run."""

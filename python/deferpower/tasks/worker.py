@@ -7,45 +7,32 @@ groups without a thread ever waiting for another. One quiet thread waits for the
 
 from __future__ import annotations
 
-import functools
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferpower.store import chains, owner, turns, workers
-from deferpower.store.records import ENDED, State, damaged
+from deferpower.store.records import ENDED, damaged
 from deferpower.store.turns import Claimed, Ended, Lapse, Move, Woken
-from deferpower.task import TaskClass
+from deferpower.tasks import orphans
+from deferpower.tasks.claiming import Claiming
 from deferpower.tasks.context import Context
+from deferpower.tasks.minding import Minder, lane_of
 from deferpower.tasks.payload import to_json
 from deferpower.tasks.runs import Run, next_due_s
-from deferpower.tasks.spec import COMMAND, MOST_CRASHES, Spec
+from deferpower.tasks.spec import COMMAND
 
 if TYPE_CHECKING:
     import apsw
 
     from deferpower.device import Device
     from deferpower.scheduler import IntelligentScheduler
-    from deferpower.tasks.events import EventKind, Events
+    from deferpower.tasks.events import Events
     from deferpower.tasks.function import Registry
-    from deferpower.tasks.lanes import Lane, Outcome
     from deferpower.tasks.queue import Queue
 
-_log = logging.getLogger("deferpower.tasks")
-
 _MOST_WOKEN = 500
-_MOST_SHARE = 256
-_SHORT_S = 0.02
-"""Tasks that are over sooner than this are claimed ahead; results wait this long for company."""
-
-
-_FATES: dict[State, EventKind] = {
-    State.ENQUEUED: "orphaned",
-    State.CANCELLED: "cancelled",
-    State.FAILED: "failed",
-}
 
 
 class _Turn(NamedTuple):
@@ -112,22 +99,18 @@ class Worker:
         self._scheduler = scheduler
         self._events = events
         self._slots = slots
-        self._in_threads = in_threads
         self._lock = threading.RLock()
         self._claimed: deque[Claimed] = deque()
         self._ready: deque[Run] = deque()
         self._running: dict[int, Run] = {}
         self._ended: deque[tuple[Run, Ended]] = deque()
-        self._share = 1
-        self._suspect: int | None = None
+        self._claiming = Claiming(queue, registry, device, scheduler, slots, in_threads=in_threads)
+        self._minder = Minder(queue, device, scheduler, events)
         self._retired = False
         self.has_left = False
-        self._passed_over: set[int] = set()
         self._untouched: Woken | None = None
         self.next_wake_s: float | None = None
         self.waiting: list[int] = []
-        self._starts: dict[int, Outcome] = {}
-        self._goes_on: dict[int, Outcome] = {}
 
         def work(cursor: apsw.Cursor) -> int:
             turns.take_back_future(cursor, device.wall_clock())
@@ -158,7 +141,7 @@ class Worker:
     @property
     def suspect(self) -> int | None:
         """The task that runs now of those whose worker died before."""
-        return self._suspect
+        return self._claiming.suspect
 
     def is_behind(self) -> bool:
         """Whether a turn has something to do at once, such as what the last one has freed."""
@@ -222,9 +205,13 @@ class Worker:
         """Write a turn; ``None`` if there was nothing to do."""
         moves, lapses = self._moves(woken, now_s)
         self.waiting = sorted({*lanes, *(move.lane for move in moves if move.lane is not None)})
-        self._starts = self._queue.lanes.starts(self.waiting)
+        self._claiming.look(self.waiting)
         # What stops since the worker shuts down must not be claimed anew.
-        groups = [] if self._retired else self._groups(most)
+        groups = (
+            []
+            if self._retired
+            else self._claiming.groups(self.waiting, self.runs, list(self._ready), most)
+        )
         if not (ended or woken or groups):
             return None
 
@@ -236,7 +223,11 @@ class Worker:
             touched = cursor.connection.total_changes() - changes
             done = [row.id for row in written if row.state in ENDED]
             cascade = chains.settle(cursor, done + expired, now_s) if done or expired else []
-            claimed = self._claim(cursor, groups, now_s, most, only)
+            if only is None:
+                claimed = self._claiming.claim(cursor, self.id, groups, now_s, most)
+            else:
+                lanes = [lane for group in groups for lane in group.lanes]
+                claimed = turns.claim_one(cursor, self.id, now_s, only, lanes)
             next_wake_s = turns.next_wake_s(cursor)
             return _Turn(written, expired, cascade, claimed, next_wake_s, touched)
 
@@ -249,8 +240,7 @@ class Worker:
             ended.append(self._ended.popleft())
         for run, _ in ended:
             self._running.pop(run.id, None)
-            if self._suspect == run.id:
-                self._suspect = None
+            self._claiming.let_go(run.id)
         return ended
 
     def _refuse_standstill(self, woken: Sequence[Woken]) -> None:
@@ -278,111 +268,6 @@ class Worker:
                 moves.append(Move(lane, relaxes_s, row.id, row.wake_s))
         return moves, lapses
 
-    def _groups(self, most: int | None) -> list[tuple[list[int], int]]:
-        """Lanes whose tasks may start, with how many of each group at once."""
-        running = len(self._running) - self.resting
-        for lane_id in self.waiting:
-            if lane_id not in self._starts:
-                self._pass_over(lane_id)
-        slots = self._slots()
-        free = max(0, slots - (running - len(self._ready)))
-        # When every place is taken nothing is claimed ahead: it might be taken for hours.
-        room = max(self._share, slots) - running if free else 0
-        room = room if most is None else most
-        together: list[int] = []
-        one_by_one: list[int] = []
-        charging: list[int] = []
-        for lane_id, outcome in self._starts.items():
-            lane = self._queue.lanes[lane_id]
-            if not outcome.may_run or not self._knows(lane_id, lane):
-                continue
-            if lane.task.task_class is TaskClass.CHARGING_ONLY and lane.task.override is None:
-                charging.append(lane_id)
-            elif lane.at_most_once or self._is_never_ahead(lane.name):
-                one_by_one.append(lane_id)
-            else:
-                together.append(lane_id)
-        if one_by_one or charging:
-            free -= sum(self._has_free_place(run) for run in list(self._ready))
-        free = free if most is None else min(free, most)
-        return [
-            (group, limit)
-            for group, limit in (
-                (together, room),
-                (one_by_one, free),
-                (charging, min(free, self.charging_room())),
-            )
-            if group and limit > 0
-        ]
-
-    def _is_never_ahead(self, name: str) -> bool:
-        """Whether tasks of this name are claimed for free places only: they may take long."""
-        function = self._registry.get(name)
-        return function is None or function.is_async or not self._in_threads
-
-    def _has_free_place(self, run: Run) -> bool:
-        """Whether it was claimed for a free place, and not ahead."""
-        spec = run.spec
-        by_class = spec.task_class is TaskClass.CHARGING_ONLY
-        return by_class or spec.at_most_once or self._is_never_ahead(spec.name)
-
-    def _knows(self, lane_id: int, lane: Lane) -> bool:
-        """Whether this program has the function of a lane."""
-        if lane.name == COMMAND or self._registry.get(lane.name) is not None:
-            return True
-        self._pass_over(lane_id)
-        return False
-
-    def _pass_over(self, lane_id: int) -> None:
-        """Say once that this program cannot run the tasks of a lane."""
-        if lane_id in self._passed_over:
-            return
-        self._passed_over.add(lane_id)
-        lane = self._queue.lanes[lane_id]
-        if lane.set_id is None:
-            asked = (*lane.task.constraints.custom, *lane.task.prefer.custom)
-            what = f"ask for {', '.join(map(repr, asked))}, of which one is no condition"
-        else:
-            what = f"wait for a function named {lane.name!r}, which is not registered"
-        _log.warning("tasks %s in this program; they run once it is there", what)
-
-    def charging_room(self) -> int:
-        """How many more charging-only tasks may start now."""
-        reading = self._device.latest
-        batch = 1 if reading is None else self._scheduler.charging_batch(reading)
-        runs = sum(
-            run.spec.task_class is TaskClass.CHARGING_ONLY and run.waits_for is None
-            for run in self.runs
-        )
-        return max(0, batch - runs)
-
-    def _claim(
-        self,
-        cursor: apsw.Cursor,
-        groups: list[tuple[list[int], int]],
-        now_s: float,
-        most: int | None,
-        only: int | None,
-    ) -> list[Claimed]:
-        if only is not None:
-            lanes = [lane for group, _ in groups for lane in group]
-            return turns.claim_one(cursor, self.id, now_s, only, lanes)
-        claimed: list[Claimed] = []
-        for lanes, room in groups:
-            limit = room if most is None else min(room, most - len(claimed))
-            if limit <= 0:
-                break
-            # One whose worker died runs apart from others of its kind, so that it shows which
-            # of those that ran together was the cause.
-            if self._suspect is None:
-                suspects = turns.claim_suspect(cursor, self.id, now_s, lanes)
-                if suspects:
-                    self._suspect = suspects[0].id
-                    claimed += suspects
-                    limit -= 1
-            claimed += turns.claim(cursor, self.id, now_s, lanes, limit)
-        return claimed
-
     def _take_up(self, now_s: float) -> None:
         """Get ready to run what was claimed; what fails to be read is left to the next turn."""
         while self._claimed:
@@ -396,16 +281,7 @@ class Worker:
         spec = queue.spec_of(row.spec)
         function = None if spec.name == COMMAND else self._registry[spec.name]
         context = Context(row, spec.name, queue.idempotency_key(row.id), self._save, self._results)
-        return Run(row, spec, self._lane(row, spec, now_s), function, context)
-
-    def _lane(self, row: Claimed, spec: Spec, now_s: float) -> tuple[int, float | None]:
-        """What a task that runs asks of the machine, and until when."""
-        lane, until_s = self._queue.lane_of(spec, row.created_s, row.life_s, now_s)
-        if until_s is not None and row.life_s is not None and spec.on_deadline == "expire":
-            # It has begun in time: its deadline does not matter any more.
-            deadline_s = row.created_s + row.life_s
-            until_s = None if until_s >= deadline_s else until_s
-        return lane, until_s
+        return Run(row, spec, lane_of(self._queue, row, spec, now_s), function, context)
 
     def _save(self, task_id: int, data: Any) -> str:
         text = to_json("the checkpoint", data)
@@ -457,105 +333,30 @@ class Worker:
                 raise
             for task_id in ids:
                 del self._running[task_id]
-            if self._suspect in ids:
-                self._suspect = None
-            self._share = 1
+                self._claiming.let_go(task_id)
+            self._claiming.claim_no_further()
 
     def look_after_runs(self) -> None:
-        """Tell running tasks to stop whose conditions do not hold any more, or whose time is over.
-
-        One that was told to stop, and has not, goes on when they hold again.
-        """
-        runs = self.runs
-        if not runs:
-            return
-        for task_id in self._queue.database.read(
-            lambda cursor: turns.asked_to_stop(cursor, self.id)
-        ):
-            run = self._running.get(task_id)
-            if run is not None and not run.cancelled:
-                run.cancelled = True
-                run.context.ask_to_stop("cancelled", final=True)
-                self._events.emit("stopping", run.id, run.spec.name, "cancelled")
-        now_s = self._device.wall_clock()
-        for run in runs:
-            if run.lane_until_s is not None and now_s >= run.lane_until_s:
-                run.lane, run.lane_until_s = self._lane(run.claimed, run.spec, now_s)
-        self._goes_on = self._queue.lanes.goes_on({run.lane for run in runs})
-        for run in runs:
-            outcome = self._goes_on.get(run.lane)
-            holds = outcome is None or outcome.may_run
-            stopped_before = run.context.should_stop
-            run.look_after(holds, self._device.clock(), functools.partial(self._reason, run))
-            if run.context.should_stop and not stopped_before:
-                reason = run.context.stop_reason or ""
-                self._events.emit("stopping", run.id, run.spec.name, reason)
-            elif stopped_before and not run.context.should_stop:
-                self._events.emit("resumed", run.id, run.spec.name)
+        """Tell running tasks what machine, clock and user mean for them."""
+        if runs := self.runs:
+            self._minder.look_after(runs, self.id)
 
     def watched(self) -> Watched:
         """What turns and looks after running tasks have last acted upon."""
-        waiting = {known for outcome in self._starts.values() for known in outcome.kept_by}
-        running: set[int] = set()
-        stopped: set[int] = set()
-        for run in self.runs:
-            if not run.heeds_machine:
-                continue
-            outcome = self._goes_on.get(run.lane)
-            if outcome is not None:
-                (running if outcome.may_run else stopped).add(outcome.set_id)
-            # One that began since is taken to hold, as it did when it was claimed.
-            elif (set_id := self._queue.lanes.set_id(run.lane)) is not None:
-                running.add(set_id)
-        return Watched(sorted(waiting), sorted(running), sorted(stopped))
+        running, stopped = self._minder.found(self.runs)
+        return Watched(sorted(self._claiming.kept_by()), sorted(running), sorted(stopped))
 
-    def _reason(self, run: Run) -> str:
-        row = run.claimed
-        decision = self._scheduler.schedule_task(
-            run.spec.task(row.created_s, row.life_s), self._device.latest, running=True
-        )
-        return "; ".join(reason.sentence for reason in decision.reasons)
+    def charging_room(self) -> int:
+        """How many more charging-only tasks may start now."""
+        return self._claiming.charging_room(self.runs)
+
+    def adapt(self, ran_s: float) -> None:
+        """Have as many claimed ahead as suits tasks that take so long."""
+        self._claiming.adapt(ran_s)
 
     def adopt_orphans(self) -> None:
         """Take back the tasks of workers that have died."""
-        found = self._queue.database.read(lambda cursor: workers.others(cursor, self.id))
-        for worker, process in found.items():
-            if owner.is_dead(process):
-                self._adopt(worker, owner.is_of_this_boot(process))
-
-    def _adopt(self, worker: int, same_boot: bool) -> None:
-        now_s = self._device.wall_clock()
-        for row in self._queue.database.read(
-            lambda cursor: workers.orphans(cursor, worker, same_boot)
-        ):
-            self._queue.spec_of(row.spec)  # known before the transaction, which cannot look it up
-
-        def work(cursor: apsw.Cursor) -> tuple[list[workers.Fate], list[int]]:
-            fates = [self._fate(row) for row in workers.orphans(cursor, worker, same_boot)]
-            cascade = chains.settle(cursor, workers.adopt(cursor, fates, now_s), now_s)
-            workers.forget(cursor, worker)
-            return fates, cascade
-
-        fates, cascade = self._queue.database.write(work)
-        for fate in fates:
-            kind = _FATES[fate.state]
-            self._events.emit(kind, fate.id, detail=fate.error or "its worker died; it runs again")
-            if fate.state in ENDED:
-                self._events.release(fate.id)
-        self._report_cascade(cascade)
-
-    def _fate(self, row: workers.Orphan) -> workers.Fate:
-        # When the whole machine went down, no task is to blame.
-        crashes = row.crashes + 1 if row.same_boot else row.crashes
-        if row.asked:
-            return workers.Fate(row.id, State.CANCELLED, crashes)
-        error = None
-        if self._queue.spec_of(row.spec).at_most_once:
-            error = "its worker died while it ran, and it may run at most once"
-        elif crashes >= MOST_CRASHES:
-            error = f"quarantined: its worker died {crashes} times while it ran"
-        state = State.ENQUEUED if error is None else State.FAILED
-        return workers.Fate(row.id, state, crashes, error)
+        orphans.adopt(self._queue, self._events, self.id, self._device.wall_clock())
 
     def _report(self, runs: dict[int, Run], turn: _Turn) -> None:
         for row in turn.written:
@@ -563,16 +364,4 @@ class Worker:
         for task_id in turn.expired:
             self._events.emit("expired", task_id)
             self._events.release(task_id)
-        self._report_cascade(turn.cascade)
-
-    def _report_cascade(self, cascade: Sequence[int]) -> None:
-        for task_id in cascade:
-            self._events.emit("failed", task_id, detail="what it waited for did not succeed")
-            self._events.release(task_id)
-
-    def adapt(self, ran_s: float) -> None:
-        """Claim further ahead while tasks are short, else no further than they can begin."""
-        if ran_s < _SHORT_S:
-            self._share = min(_MOST_SHARE, self._share * 2)
-        else:
-            self._share = 1
+        self._events.failed_with_others(turn.cascade)

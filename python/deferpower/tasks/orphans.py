@@ -1,0 +1,62 @@
+"""Tasks whose worker has died: taken back, since nobody else will."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deferpower.store import chains, owner, workers
+from deferpower.store.records import ENDED, State
+from deferpower.tasks.spec import MOST_CRASHES
+
+if TYPE_CHECKING:
+    import apsw
+
+    from deferpower.tasks.events import EventKind, Events
+    from deferpower.tasks.queue import Queue
+
+_KINDS: dict[State, EventKind] = {
+    State.ENQUEUED: "orphaned",
+    State.CANCELLED: "cancelled",
+    State.FAILED: "failed",
+}
+
+
+def adopt(queue: Queue, events: Events, worker_id: int, now_s: float) -> None:
+    """Have tasks of dead workers run again, or end; called by a worker that lives."""
+    found = queue.database.read(lambda cursor: workers.others(cursor, worker_id))
+    for dead_id, process in found.items():
+        if owner.is_dead(process):
+            _adopt(queue, events, dead_id, owner.is_of_this_boot(process), now_s)
+
+
+def _adopt(queue: Queue, events: Events, dead_id: int, same_boot: bool, now_s: float) -> None:
+    for row in queue.database.read(lambda cursor: workers.orphans(cursor, dead_id, same_boot)):
+        queue.spec_of(row.spec)  # known before the transaction, which cannot look it up
+
+    def work(cursor: apsw.Cursor) -> tuple[list[workers.Fate], list[int]]:
+        fates = [_fate(queue, row) for row in workers.orphans(cursor, dead_id, same_boot)]
+        cascade = chains.settle(cursor, workers.adopt(cursor, fates, now_s), now_s)
+        workers.forget(cursor, dead_id)
+        return fates, cascade
+
+    fates, cascade = queue.database.write(work)
+    for fate in fates:
+        kind = _KINDS[fate.state]
+        events.emit(kind, fate.id, detail=fate.error or "its worker died; it runs again")
+        if fate.state in ENDED:
+            events.release(fate.id)
+    events.failed_with_others(cascade)
+
+
+def _fate(queue: Queue, row: workers.Orphan) -> workers.Fate:
+    # When the whole machine went down, no task is to blame.
+    crashes = row.crashes + 1 if row.same_boot else row.crashes
+    if row.asked:
+        return workers.Fate(row.id, State.CANCELLED, crashes)
+    error = None
+    if queue.spec_of(row.spec).at_most_once:
+        error = "its worker died while it ran, and it may run at most once"
+    elif crashes >= MOST_CRASHES:
+        error = f"quarantined: its worker died {crashes} times while it ran"
+    state = State.ENQUEUED if error is None else State.FAILED
+    return workers.Fate(row.id, state, crashes, error)
