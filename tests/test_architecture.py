@@ -28,7 +28,7 @@ FLOORS = (
     ("policy", "simulation"),
     ("planning",),
     ("classifier", "predictor", "processing", "reasons", "resources", "scheduler"),
-    ("constraints", "localtime", "starting", "task", "thresholds"),
+    ("constraints", "localtime", "quiet", "starting", "task", "thresholds"),
     ("store",),
     ("device", "life", "traces"),
     ("_backend", "desktop"),

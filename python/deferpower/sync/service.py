@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deferpower.constraints import Constraints
 from deferpower.errors import DeferpowerError
+from deferpower.quiet import QuietThread
 from deferpower.store import sync_items as rows
 from deferpower.store import sync_queues as queues
 from deferpower.store.sync_items import ItemState
@@ -19,7 +19,6 @@ from deferpower.task import Task, TaskClass, Verdict
 if TYPE_CHECKING:
     import apsw
 
-    from deferpower._contract import Watch
     from deferpower.scheduler import IntelligentScheduler
     from deferpower.sync.queue import SyncQueue
     from deferpower.thresholds import SyncLines
@@ -36,7 +35,7 @@ _GATHER_S = 0.05
 _RETRY_S = 5.0
 
 
-class Service:
+class Service(QuietThread):
     """Runs rounds on a thread of its own."""
 
     def __init__(
@@ -56,12 +55,12 @@ class Service:
             gate: what may go by a reading.
             lines: where levels are drawn.
         """
+        super().__init__("deferpower-sync", scheduler.open_watch(), queue.database.wal_path)
         self._send = send
         self._queue = queue
         self._scheduler = scheduler
         self._device = scheduler.device
         self._gate = gate
-        self._stopping = threading.Event()
         # Only what wakes: the gate decides. It opens with the charger or, where nobody can tell
         # whether there is one, with the level.
         wanted = [Constraints(charging=True)]
@@ -72,10 +71,6 @@ class Service:
             )
             for constraints in wanted
         ]
-        self._watch: Watch = scheduler.open_watch()
-        if queue.database.wal_path is not None:
-            self._watch.follow(queue.database.wal_path)
-        self._thread = threading.Thread(target=self._run, name="deferpower-sync", daemon=True)
         self._pid = os.getpid()
 
     @property
@@ -83,34 +78,16 @@ class Service:
         """Whether it belongs to this process, not to one that this one was forked from."""
         return self._pid == os.getpid()
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def _go_round(self) -> None:
+        self._send(self._stopping.is_set)
+        self._wait()
 
-    def wake(self) -> None:
-        """Have the thread look at the queue again."""
-        self._watch.wake()
-
-    def stop(self) -> None:
-        """Have the thread end after the request under way, and wait until it has."""
-        self._stopping.set()
-        self._watch.wake()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-        self._watch.close()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._send(self._stopping.is_set)
-                self._wait()
-            except DeferpowerError as error:
-                # A full disk or a locked file passes; nothing that was committed is lost.
-                _log.error("sync: %s; trying again in %.0f s", error, _RETRY_S)
-                self._stopping.wait(_RETRY_S)
-            except Exception:
-                _log.exception("sync: unexpected error; trying again in %.0f s", _RETRY_S)
-                self._stopping.wait(_RETRY_S)
+    def _complain(self, error: Exception) -> float:
+        if isinstance(error, DeferpowerError):
+            _log.error("sync: %s; trying again in %.0f s", error, _RETRY_S)
+        else:
+            _log.error("sync: unexpected error; trying again in %.0f s", _RETRY_S, exc_info=error)
+        return _RETRY_S
 
     def _wait(self) -> None:
         if self._stopping.is_set():

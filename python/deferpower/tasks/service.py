@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from deferpower.quiet import QuietThread
 from deferpower.store import workers
 from deferpower.tasks.trouble import Trouble
 
 if TYPE_CHECKING:
-    from deferpower._contract import Watch
     from deferpower.device import Device
     from deferpower.scheduler import IntelligentScheduler
     from deferpower.tasks.queue import Queue
@@ -32,7 +32,7 @@ back for so long are held up by a long task."""
 _WOKEN, _FILE = 1, 2
 
 
-class Service:
+class Service(QuietThread):
     """Runs a worker on a thread of its own."""
 
     def __init__(
@@ -45,58 +45,40 @@ class Service:
         prune: Callable[[], object],
     ) -> None:
         """Open the watch; the thread starts with `start`."""
+        super().__init__("deferpower-worker", scheduler.open_watch(), queue.database.wal_path)
         self._worker = worker
         self._runner = runner
         self._queue = queue
         self._device = device
         self._scheduler = scheduler
         self._prune = prune
-        self._stopping = threading.Event()
         self._trouble = Trouble()
         self._nudged = threading.Event()
         self._looked_s = float("-inf")
         self._pruned_s = float("-inf")
         self._checked_s = float("-inf")
-        self._watch: Watch = scheduler.open_watch()
-        if queue.database.wal_path is not None:
-            self._watch.follow(queue.database.wal_path)
-        else:
+        if queue.database.wal_path is None:
             runner.took_turn = self._watch.wake  # a file tells of turns by itself
-        self._thread = threading.Thread(target=self._run, name="deferpower-worker", daemon=True)
         runner.rested = self.wake
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
 
     def wake(self) -> None:
         """Have the thread look at the queue again."""
         self._nudged.set()
-        self._watch.wake()
+        super().wake()
 
-    def stop(self) -> None:
-        """Have the thread end, and wait until it has."""
-        self._stopping.set()
-        self.wake()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-        self._watch.close()
+    def _go_round(self) -> None:
+        self._nudged.clear()
+        self._keep_house()
+        self._worker.look_after_runs()
+        if not self._threads_take_turns():
+            self._looked_s = time.monotonic()
+            self._worker.turn()
+            self._trouble.over()
+            self._runner.start_ready()
+            self._wait()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._nudged.clear()
-                self._keep_house()
-                self._worker.look_after_runs()
-                if not self._threads_take_turns():
-                    self._looked_s = time.monotonic()
-                    self._worker.turn()
-                    self._trouble.over()
-                    self._runner.start_ready()
-                    self._wait()
-            except Exception as error:
-                # A full disk or a locked file passes; nothing that was committed is lost.
-                self._pause(self._trouble.tell(error))
+    def _complain(self, error: Exception) -> float:
+        return self._trouble.tell(error)
 
     def _keep_house(self) -> None:
         now_s = self._device.clock()
@@ -111,7 +93,7 @@ class Service:
         """Whether threads that run short tasks are at it, so that there is nothing to do here."""
         if not self._runner.is_watched:
             return False
-        self._pause(_CALM_S)
+        self._stopping.wait(_CALM_S)
         return not self._stopping.is_set() and not self._runner.is_held_up(_CALM_S)
 
     def _wait(self) -> None:
@@ -165,9 +147,6 @@ class Service:
         return bool(
             self._queue.database.read(lambda cursor: workers.others(cursor, self._worker.id))
         )
-
-    def _pause(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
 
 
 def _has_desktop(reading: Reading) -> bool:
