@@ -43,6 +43,33 @@ class Crew:
                 prepare()
                 self.service.start()
 
+    def run_here(self, most: int, only: int | None = None) -> list[int]:
+        """Run up to so many tasks that may start in this thread; their ids.
+
+        Args:
+            most: most tasks to run.
+            only: run no other task than this.
+        """
+        worker = self.worker
+        worker.adopt_orphans()
+        ran: list[int] = []
+        try:
+            while len(ran) < most:
+                worker.turn(1, only)
+                run = worker.next_run()
+                if run is None and worker.is_behind():
+                    continue
+                if run is None:
+                    worker.turn(1, only)  # the last turn may have freed what waited for another
+                    run = worker.next_run()
+                if run is None:
+                    break
+                self.runner.run_here(run)
+                ran.append(run.id)
+        finally:
+            worker.turn(0)
+        return ran
+
     def stop(self, timeout_s: float | None) -> None:
         """Begin nothing more, tell what runs to stop, and wait for it so long."""
         with self._lock:

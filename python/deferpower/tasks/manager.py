@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from deferpower.errors import ConfigError, TaskError
 from deferpower.policy import Policy
-from deferpower.task import Task, TaskClass
+from deferpower.task import Task
 from deferpower.tasks.asking import Asking
 from deferpower.tasks.calls import Calls
 from deferpower.tasks.crew import Crew
@@ -24,6 +24,7 @@ from deferpower.tasks.exits import stop_at_exit
 from deferpower.tasks.function import Registry, TaskFunction, TaskOptions
 from deferpower.tasks.handle import Handle
 from deferpower.tasks.intake import Added, Intake, OnConflict, moment
+from deferpower.tasks.pace import Pace
 from deferpower.tasks.payload import payload
 from deferpower.tasks.queue import Queue
 from deferpower.tasks.record import TaskRecord
@@ -36,10 +37,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from deferpower.device import Device
-    from deferpower.processing import Profile
     from deferpower.store.database import Durability
     from deferpower.tasks.commands import Commands
-    from deferpower.types import Reading
 
 R = TypeVar("R")
 
@@ -102,9 +101,12 @@ class BackgroundTaskManager(Asking):
         self._scheduler = self.policy.scheduler(
             self.device, classifier=self._classifier, predicates=predicates
         )
-        self._processor = self.policy.processor(self._classifier)
         self._executor = executor
-        self._max_workers = max_workers or getattr(executor, "_max_workers", None)
+        self._pace = Pace(
+            self.device,
+            self.policy.processor(self._classifier),
+            max_workers or getattr(executor, "_max_workers", None),
+        )
         self._retention_s = retention_s
         self._registry = Registry()
         self._queue = Queue(path, self._scheduler, self.device, durability=durability)
@@ -114,7 +116,6 @@ class BackgroundTaskManager(Asking):
         self._calls = Calls(self._registry, self._classifier, self.device.wall_clock)
         self._periodic: list[TaskFunction[..., Any]] = []
         self._crews: dict[int, Crew] = {}
-        self._known_slots: tuple[Reading | None, int] | None = None
 
     @overload
     def task(
@@ -437,26 +438,8 @@ class BackgroundTaskManager(Asking):
     def _run_here(self, most: int, only: int | None = None) -> list[int]:
         """Run up to so many tasks in this thread; their ids."""
         crew = self._crew()
-        worker = crew.worker
         self._begin_periodic()
-        worker.adopt_orphans()
-        ran: list[int] = []
-        try:
-            while len(ran) < most:
-                worker.turn(1, only)
-                run = worker.next_run()
-                if run is None and worker.is_behind():
-                    continue
-                if run is None:
-                    worker.turn(1, only)  # the last turn may have freed what waited for another
-                    run = worker.next_run()
-                if run is None:
-                    break
-                crew.runner.run_here(run)
-                ran.append(run.id)
-        finally:
-            worker.turn(0)
-        return ran
+        return crew.run_here(most, only)
 
     def _crew(self) -> Crew:
         """Who runs tasks in this process."""
@@ -470,14 +453,14 @@ class BackgroundTaskManager(Asking):
             self.device,
             self._scheduler,
             self._events,
-            self._slots,
+            self._pace.slots,
             in_threads=self._executor is None,
         )
 
         def commands() -> Commands:
             from deferpower.tasks.commands import Commands
 
-            return Commands(self._queue.database, worker.id, self.device, self._profile)
+            return Commands(self._queue.database, worker.id, self.device, self._pace.profile)
 
         made = Crew(worker, Runner(worker, self.device, self._events, self._executor, commands))
         crew = self._crews.setdefault(pid, made)
@@ -486,19 +469,6 @@ class BackgroundTaskManager(Asking):
         else:
             worker.leave()  # another thread was faster
         return crew
-
-    def _slots(self) -> int:
-        """How many tasks may run at once now."""
-        if self._max_workers is not None:
-            return self._max_workers
-        reading, known = self.device.latest, self._known_slots
-        if known is None or known[0] is not reading:
-            known = self._known_slots = reading, self._profile(_ANY).max_workers
-        return known[1]
-
-    def _profile(self, task: Task) -> Profile:
-        """How hard to work on a task now."""
-        return self._processor.profile(task, self.device.latest)
 
     def _wake(self) -> None:
         crew = self._crews.get(os.getpid())
@@ -529,6 +499,3 @@ class BackgroundTaskManager(Asking):
     def _is_started(self) -> bool:
         crew = self._crews.get(os.getpid())
         return crew is not None and crew.service is not None
-
-
-_ANY = Task(task_class=TaskClass.NORMAL, created_s=0.0)
