@@ -13,7 +13,7 @@ from pathlib import Path
 import deferpower
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "python" / "deferpower"
+PACKAGE = Path(deferpower.__file__).parent
 
 # Top to bottom, as ARCHITECTURE.md has them. A room is a module or a package right under
 # deferpower; FACE is what "from deferpower import ..." gives. A room imports rooms of its own

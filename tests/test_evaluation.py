@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import deferpower
+
 ROOT = Path(__file__).parent.parent
+PACKAGES = Path(deferpower.__file__).parents[1]
 START_S = 1_700_438_400  # a Monday, 0:00 UTC
 
 
@@ -28,7 +31,7 @@ def test_a_device_that_lives_by_the_clock(traces: Path, backend_name: str) -> No
     shown = subprocess.run(
         [*command, "--backend", backend_name],
         cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT / 'python'}:{ROOT}"},
+        env={"PYTHONPATH": f"{PACKAGES}:{ROOT}"},
         capture_output=True,
         text=True,
         check=True,

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+import deferpower
 from cli.support import Laptop, wait_until
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+PACKAGE = Path(deferpower.__file__).parent
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def environment(laptop: Laptop, backend_name: str, tmp_path: Path) -> dict[str, 
     return {
         **os.environ,
         "PATH": f"{on_path}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "python"),
+        "PYTHONPATH": str(PACKAGE.parent),
         "DEFERPOWER_ROOT": str(laptop.root),
         "DEFERPOWER_BACKEND": backend_name,
         "DEFERPOWER_QUEUE": str(tmp_path / "queue.db"),
@@ -92,9 +94,9 @@ def test_the_agent_indexes_this_repository_while_it_charges_and_goes_on_after_a_
     laptop: Laptop, environment: dict[str, str], agents: list[Agent], tmp_path: Path
 ) -> None:
     folder = tmp_path / "repository"
-    for name in ("python", "rust", "tests/backend"):
+    for part in (PACKAGE, ROOT / "rust", ROOT / "tests" / "backend"):
         shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so")
+            part, folder / part.name, ignore=shutil.ignore_patterns("__pycache__", "*.so")
         )
     texts = {str(path) for path in folder.rglob("*") if path.suffix in {".py", ".rs"}}
     state = tmp_path / "state"
