@@ -6,7 +6,9 @@
 #   make check    test and lint: what must hold before a change is taken
 #   make bench    the benches, on an optimized build
 #   make peers    the benches of durable tasks, beside other queues (installs those)
-#   make wheels   source distribution, pure wheel and native wheel, into dist/
+#   make wheels   source distribution, pure wheel and native wheel, into dist/, looked through
+#   make check-wheels    the suite on each of them, installed into an environment of its own
+#   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
 # Another interpreter: make PYTHON=python3.13 ...
@@ -34,7 +36,7 @@ BUILD_INPUTS := pyproject.toml Cargo.toml Cargo.lock build_backend/deferpower_bu
 # A plain "pip install ." into the same environment has put a copy in the place of the tree.
 FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,not-editable)
 
-.PHONY: dev test lint check bench peers wheels cargo-present not-editable
+.PHONY: dev test lint check bench peers wheels check-wheels licences cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -75,7 +77,7 @@ lint: cargo-present $(VENV)/.installed-native
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy build_backend tests
+	$(BIN)/mypy build_backend release tests
 	$(BIN)/python -m mypy.stubtest deferpower._native
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -95,10 +97,25 @@ peers: cargo-present $(VENV)/.installed-native
 	$(BIN)/python -m pip install --quiet --group peers
 	$(BIN)/python -m benches.peers
 
-wheels: cargo-present $(VENV)/.tools
-	rm -rf dist
-	$(BIN)/hatchling build -d dist
-	$(BIN)/maturin build --release --locked --out dist
+$(VENV)/.release: $(VENV)/.tools
+	$(BIN)/python -m pip install --quiet --group release
+	@touch $@
+
+wheels: cargo-present $(INSTALLED) $(VENV)/.release
+	$(BIN)/python -m release.build --out dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/auditwheel show dist/*-abi3-*.whl
+	DEFERPOWER_TEST_ARTEFACTS=dist $(BIN)/pytest -q tests/artefacts/test_contents.py
+	$(BIN)/python -m release.report dist
+
+# The source distribution is tried where cargo is; the pure wheel is what it becomes elsewhere.
+check-wheels: wheels
+	$(BIN)/python -m release.check dist/*-none-any.whl
+	$(BIN)/python -m release.check dist/*-abi3-*.whl
+	$(BIN)/python -m release.check dist/*.tar.gz
+
+licences: cargo-present
+	$(PYTHON) -m release.licences
 
 cargo-present:
 	@command -v cargo >/dev/null || { echo "this needs cargo: https://rustup.rs" >&2; exit 1; }

@@ -41,6 +41,7 @@ def call_backend(hook: str, source: Path, out: Path, **environment: str) -> None
 
 
 def build_native(source: Path, out: Path) -> None:
+    """Leave the native wheel in ``out``; maturin fails where it would not fit its tag."""
     options = ["--release", "--locked", "--zig", "--compatibility", COMPATIBILITY]
     target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
     home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
@@ -64,14 +65,14 @@ def unpack(sdist: Path, folder: Path) -> Path:
 
 
 def run(command: list[str], cwd: Path, environment: Mapping[str, str]) -> None:
-    subprocess.run(
-        command, cwd=cwd, env={**os.environ, "PATH": PATH, **environment}, check=True
-    )
+    """Run a command that must succeed, with the tools of this environment before all others."""
+    subprocess.run(command, cwd=cwd, env={**os.environ, "PATH": PATH, **environment}, check=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="emptied first")
+    """Build into a directory that is emptied first."""
+    parser = argparse.ArgumentParser(description="Builds the artefacts of a release.")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="is emptied first")
     out: Path = parser.parse_args().out.absolute()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

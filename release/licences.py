@@ -1,6 +1,6 @@
 """Writes LICENSE-THIRD-PARTY: the licences of all that is linked into the native wheel.
 
-    python -m release.licences
+    python -m release.licences [--check]
 
 The crates are those that cargo links on Linux, each under the MIT licence that all of them offer,
 in the words of its own source. What the toolchain links besides stands in toolchain_licences.txt.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,8 @@ TOOLCHAIN = Path(__file__).parent / "toolchain_licences.txt"
 TARGET = "x86_64-unknown-linux-gnu"
 RULE = "-" * 98
 HEAD = """\
-The native module of deferpower (_native.abi3.so, in the wheels for Linux) holds compiled code of the
-works below, each under the terms that stand with it. The pure wheel holds none of them.
+The native module of deferpower (_native.abi3.so, in the wheels for Linux) holds compiled code of
+the works below, each under the terms that stand with it. The pure wheel holds none of them.
 """
 
 
@@ -55,6 +56,7 @@ def linked_crates() -> Iterator[tuple[str, str, Path, str]]:
 
 
 def cargo(command: str, *options: str) -> str:
+    """What a command of cargo prints about this crate, built as in the wheel."""
     done = subprocess.run(
         ["cargo", command, "--locked", "--features=python", *options],
         cwd=ROOT,
@@ -76,5 +78,13 @@ def text(source: Path, licence: str) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def main() -> None:
+    """Write the file, or say whether it is up to date."""
+    if sys.argv[1:] != ["--check"]:
+        FILE.write_text(third_party(), encoding="utf-8")
+    elif FILE.read_text(encoding="utf-8") != third_party():
+        raise SystemExit(f"licences: {FILE.name} is out of date; run: make licences")
+
+
 if __name__ == "__main__":
-    FILE.write_text(third_party(), encoding="utf-8")
+    main()

@@ -36,6 +36,7 @@ print(json.dumps([installed["deferpower"], sum(installed.values())]))
 
 
 def main() -> None:
+    """Print the table."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "dist")
     print(f"{'':20}{'file':>10}{'installed':>11}{'with what it needs':>20}", end="")
     print("".join(f"{name:>20}" for name in PROGRAMS))
@@ -53,6 +54,7 @@ def main() -> None:
 
 
 def kib(size_bytes: int) -> str:
+    """A size as people read it."""
     return f"{size_bytes / 1024:,.0f} KiB"
 
 
@@ -67,6 +69,7 @@ def above_bare_s(environment: Environment) -> list[float]:
 
 
 def seconds(environment: Environment, arguments: tuple[str, ...]) -> float:
+    """Seconds that a run of the environment's interpreter takes."""
     before_s = time.perf_counter()
     subprocess.run(
         [environment.bin / "python", *arguments],
