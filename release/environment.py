@@ -20,7 +20,7 @@ class Environment:
         self._variables = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("DEFERPOWER_", "MATURIN_", "PYTHON"))
+            if not name.startswith(("DEFERPOWER_", "PYTHON"))
         }
 
     def install(self, *what: str) -> None:
