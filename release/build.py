@@ -47,12 +47,22 @@ def build_native(source: Path, out: Path) -> None:
     home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
     # Messages of panics name source files: not by the folders of this machine.
     flags = [f"--remap-path-prefix={crates}=crates" for crates in home.glob("registry/src/*")]
+    # The unwinder must be the system's, which glibc itself calls when Python before 3.14 ends a
+    # thread at its exit; zig would link one of its own in, and the program would crash there.
+    flags.append(f"-Clink-arg={library('libgcc_s.so.1')}")
     run(["cargo", "fetch", "--quiet", "--locked"], source, {})
     run(
         [str(TOOLS / "maturin"), "build", *options, "--out", str(out)],
         source,
         {"CARGO_TARGET_DIR": target, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags)},
     )
+
+
+def library(name: str) -> Path:
+    """Where the C compiler finds a shared library."""
+    command = ["cc", f"-print-file-name={name}"]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return Path(found.strip()).resolve(strict=True)
 
 
 def unpack(sdist: Path, folder: Path) -> Path:

@@ -85,6 +85,14 @@ def test_the_native_module_needs_no_newer_system_than_its_tag_says(native_wheel:
         assert max(map(int, needed)) <= int(allowed[1])
 
 
+@needs_cargo
+def test_the_native_module_unwinds_as_glibc_does(native_wheel: Path) -> None:
+    """With an unwinder of its own it crashes when Python ends a waiting thread at its exit."""
+    module = extension(zipfile.ZipFile(native_wheel))
+    if sys.platform == "linux":
+        assert b"\0libgcc_s.so.1\0" in module
+
+
 def test_typed_with_a_stub_and_no_tests_or_caches(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert {name.partition("/")[0] for name in names} == TOP_LEVEL
