@@ -9,6 +9,9 @@
 #   make wheels   source distribution, pure wheel and native wheel, into dist/, looked through
 #   make check-wheels    the suite on each of them, installed into an environment of its own
 #   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
+#   make wheels   source distribution, pure wheel and native wheel, into dist/
+#   make docs     docs/commands.md, from the command line's parsers
+#   make pictures the terminal pictures of the documents, from real output
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
 # Another interpreter: make PYTHON=python3.13 ...
@@ -37,6 +40,7 @@ BUILD_INPUTS := pyproject.toml Cargo.toml Cargo.lock build_backend/deferpower_bu
 FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,not-editable)
 
 .PHONY: dev test lint check bench peers wheels check-wheels licences cargo-present not-editable
+.PHONY: dev test lint check bench peers wheels docs pictures cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -116,6 +120,13 @@ check-wheels: wheels
 
 licences: cargo-present
 	$(PYTHON) -m release.licences
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/make_commands.py
+
+pictures: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python docs/pictures/make.py
 
 cargo-present:
 	@command -v cargo >/dev/null || { echo "this needs cargo: https://rustup.rs" >&2; exit 1; }
