@@ -19,6 +19,9 @@ What `deferpower COMMAND --help` prints, made by `make docs`. The guides say wha
 for: [Wrap a command](wrap.md), [Sync](sync.md), [Forecast and simulate](forecast.md),
 [Run the worker as a service](service.md), [Tune the policy](policy.md),
 [Why does it wait?](waiting.md)
+
+Many commands share three options: `--json` prints JSON for programs, `--queue FILE` names another
+[queue](wrap.md#the-queue-file) than the default one, `--policy FILE` another [policy](policy.md).
 """
 
 

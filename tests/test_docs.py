@@ -42,7 +42,6 @@ def test_pages_run_from_top_to_bottom(page: str, backend_name: str, tmp_path: Pa
         directory.mkdir()
     (programs / "deferpower").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m deferpower "$@"\n')
     (programs / "deferpower").chmod(0o755)
-    (programs / "python").symlink_to(sys.executable)
     done = subprocess.run(
         [sys.executable, "-W", "error", docpages.__file__, str(ROOT / page), page],
         cwd=here,
@@ -53,7 +52,7 @@ def test_pages_run_from_top_to_bottom(page: str, backend_name: str, tmp_path: Pa
             "HOME": str(home),
             "XDG_CONFIG_HOME": "",
             "XDG_DATA_HOME": "",
-            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         },
         capture_output=True,
         text=True,
@@ -98,6 +97,16 @@ def _options(name: str) -> set[str]:
 OPTIONS = {name: _options(name) for name in cli.COMMANDS}
 
 
+SHARED = {"--help", "--json", "--policy", "--queue"}
+"""Told of once, above all commands."""
+WRONG_ON_PURPOSE = {("run", "--charing")}
+"""An example of a mistake."""
+
+
+def _prose(page: str) -> str:
+    return re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
 def _command_lines() -> list[tuple[str, str]]:
     """Every ``deferpower ...`` in a block of a shell, and in words of code amid the text."""
     found = []
@@ -105,9 +114,8 @@ def _command_lines() -> list[tuple[str, str]]:
         for line in block.text.splitlines():
             for match in re.finditer(r"(?:^|[$;|(=/ ])deferpower ([a-z-][^|;)]*)", line):
                 found.append((block.where, match[1]))
-    for page in PAGES:
-        prose = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.M | re.S)
-        for match in re.finditer(r"`deferpower ([^`]+)`", prose):
+    for page in ["README.md", *GUIDES]:
+        for match in re.finditer(r"`deferpower ([^`]+)`", _prose(page)):
             found.append((page, match[1].replace("\n", " ")))
     return found
 
@@ -127,16 +135,13 @@ def test_commands_and_options_exist() -> None:
                 assert option in {*OPTIONS[name], "--help"}, f"{where}: deferpower {line}"
 
 
-WRONG_ON_PURPOSE = {("run", "--charing")}
-
-
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_guides_tell_of_every_command_and_option(name: str) -> None:
     guides = [(ROOT / page).read_text() for page in GUIDES if page != GENERATED]
     pages = [text for text in guides if re.search(rf"deferpower {name}\b|^#+ `{name}`", text, re.M)]
     assert pages, f"no guide tells of deferpower {name}"
     told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", "\n".join(pages)))
-    missing = OPTIONS[name] - told - {"--help"}
+    missing = OPTIONS[name] - told - SHARED
     assert not missing, f"no guide that tells of deferpower {name} tells of {sorted(missing)}"
 
 
@@ -205,17 +210,15 @@ def test_the_native_backend_reads_no_environment() -> None:
         assert "env::var" not in path.read_text(), path
 
 
-def _anchors(page: Path) -> set[str]:
+def _anchors(page: str) -> set[str]:
     """Anchors of a page's headings, as GitHub makes them."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", _prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def _links(page: str) -> list[tuple[str, str]]:
     """The links of a page to files here: path from the root, and anchor."""
-    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
-    targets = [t for t in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in t]
+    targets = [t for t in re.findall(r"\]\(([^)\s]+)\)", _prose(page)) if "://" not in t]
     found = []
     for target in targets:
         path, _, anchor = target.partition("#")
@@ -229,7 +232,7 @@ def test_links_and_anchors_lead_somewhere(page: str) -> None:
     for path, anchor in _links(page):
         assert (ROOT / path).exists(), f"{page} names {path}"
         if anchor:
-            assert anchor in _anchors(ROOT / path), f"{page} names {path}#{anchor}"
+            assert anchor in _anchors(path), f"{page} names {path}#{anchor}"
 
 
 def test_every_page_is_reached_from_the_front_page() -> None:

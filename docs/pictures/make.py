@@ -166,8 +166,9 @@ def draw(name: str, command: str, screen: pyte.Screen) -> None:
         console.print(row, soft_wrap=True)
     svg = console.export_svg(title="", theme=THEME, unique_id=name)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # nothing from elsewhere
+    svg = re.sub(r"<!-- .*? -->\s*", "", svg)
     svg = svg.replace("Fira Code, monospace", FONT).replace("Fira Code", FONT)
-    (HERE / f"{name}.svg").write_text(re.sub(r" +$", "", svg, flags=re.MULTILINE) + "\n")
+    (HERE / f"{name}.svg").write_text(re.sub(r" +$", "", svg, flags=re.MULTILINE).strip() + "\n")
     print(HERE / f"{name}.svg")
 
 
