@@ -154,7 +154,7 @@ def main() -> None:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 (as Python itself puts it there)
     page = Path(sys.argv[1])
     try:
-        print(run(blocks_of(page, sys.argv[2])))
+        sys.stdout.write(f"{run(blocks_of(page, sys.argv[2]))}\n")
     except Wrong as wrong:
         sys.exit(str(wrong))
 

@@ -1,4 +1,4 @@
-"""The documents say what is so: their code runs, their commands and options exist, links lead on."""
+"""The documents say what is so: their code runs, commands and options exist, links lead on."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _variables(path: Path) -> set[str]:
     """The environment variables that a module reads, by name."""
     tree = ast.parse(path.read_text())
     constants = {
-        target.id: node.value.value
+        target.id: str(node.value.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
         for target in node.targets
@@ -179,11 +179,8 @@ def _variables(path: Path) -> set[str]:
         key: ast.expr | None = None
         if isinstance(node, ast.Subscript) and _is_environment(node.value):
             key = node.slice
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            if node.func.attr == "getenv" or (
-                node.func.attr == "get" and _is_environment(node.func.value)
-            ):
-                key = node.args[0]
+        elif isinstance(node, ast.Call) and re.fullmatch(_READS, ast.unparse(node.func)):
+            key = node.args[0]
         if isinstance(key, ast.Constant):
             found.add(str(key.value))
         elif isinstance(key, ast.Name) and key.id in constants:
@@ -193,8 +190,11 @@ def _variables(path: Path) -> set[str]:
     return found
 
 
+_READS = r"os\.getenv|(os\.environ|environment)\.(get|pop|setdefault)"
+
+
 def _is_environment(node: ast.expr) -> bool:
-    return ast.unparse(node) in ("os.environ", "environment", "environ")
+    return ast.unparse(node) in ("os.environ", "environment")
 
 
 def test_every_environment_variable_is_documented() -> None:

@@ -36,16 +36,23 @@ from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+from deferpower import traces
+
 HERE = Path(__file__).parent
 TREE = HERE.parent.parent / "tests/data/linux/laptop-on-battery"
 OWN_TIME = TREE.parent / "own-processor-time"
 FONT = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
-THEME = TerminalTheme(
-    (24, 27, 33),
+COLORS = [
+    (60, 66, 78),
+    (229, 107, 111),
+    (140, 190, 120),
+    (224, 180, 100),
+    (102, 160, 230),
+    (190, 140, 220),
+    (90, 190, 190),
     (214, 219, 227),
-    [(60, 66, 78), (229, 107, 111), (140, 190, 120), (224, 180, 100)]
-    + [(102, 160, 230), (190, 140, 220), (90, 190, 190), (214, 219, 227)],
-)
+]
+THEME = TerminalTheme((24, 27, 33), (214, 219, 227), COLORS)
 _PATIENCE_S = 30.0
 _DAY_S = 86_400
 
@@ -274,10 +281,7 @@ def main() -> None:
 
         with Path(env["HOME"], "laptop.csv").open("w", newline="") as file:
             rows = csv.writer(file)
-            rows.writerow(
-                ("device_id", "timestamp_utc", "local_utc_offset", "battery_percent")
-                + ("plugged", "active")
-            )
+            rows.writerow(traces.COLUMNS)
             rows.writerows(history())
         run(env, "deferpower history import laptop.csv")
         picture(env, "forecast", "deferpower forecast --hours 8", 80)
