@@ -3,6 +3,8 @@
 #   make dev      virtual environment in .venv, with the tools and an editable build
 #   make test     the suite on both backends, and the Rust tests
 #   make lint     formatting, lints and types, Python and Rust
+#   make commands docs/commands.md, from the parsers of the command line
+#   make pictures docs/pictures, from what a terminal really shows (installs rich and pyte)
 #   make check    test and lint: what must hold before a change is taken
 #   make bench    the benches, on an optimized build
 #   make peers    the benches of durable tasks, beside other queues (installs those)
@@ -10,8 +12,6 @@
 #   make check-wheels    the suite on each of them, installed into an environment of its own
 #   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
 #   make wheels   source distribution, pure wheel and native wheel, into dist/
-#   make docs     docs/commands.md, from the command line's parsers
-#   make pictures the terminal pictures of the documents, from real output
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
 # Another interpreter: make PYTHON=python3.13 ...
@@ -41,6 +41,7 @@ FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,n
 
 .PHONY: dev test lint check bench peers wheels check-wheels licences cargo-present not-editable
 .PHONY: dev test lint check bench peers wheels docs pictures cargo-present not-editable
+.PHONY: dev test lint check bench peers wheels cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -82,6 +83,7 @@ lint: cargo-present $(VENV)/.installed-native
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy build_backend release tests
+	$(BIN)/mypy build_backend tests tools
 	$(BIN)/python -m mypy.stubtest deferpower._native
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -89,6 +91,14 @@ lint: cargo-present $(VENV)/.installed-native
 	cargo clippy --locked --all-targets --features portable -- -D warnings
 
 check: test lint
+
+.PHONY: commands pictures
+commands: $(INSTALLED)
+	$(BIN)/python -m tools.commands
+
+pictures: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group pictures
+	$(BIN)/python -m tools.pictures
 
 bench: cargo-present $(VENV)/.installed-native
 	PATH="$(CURDIR)/$(BIN):$$PATH" MATURIN_PEP517_ARGS="--profile release --locked" \
@@ -120,13 +130,6 @@ check-wheels: wheels
 
 licences: cargo-present
 	$(PYTHON) -m release.licences
-
-docs: $(INSTALLED)
-	$(BIN)/python docs/make_commands.py
-
-pictures: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --group docs
-	$(BIN)/python docs/pictures/make.py
 
 cargo-present:
 	@command -v cargo >/dev/null || { echo "this needs cargo: https://rustup.rs" >&2; exit 1; }

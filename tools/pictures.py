@@ -38,8 +38,9 @@ from rich.text import Text
 
 from deferpower import traces
 
-HERE = Path(__file__).parent
-TREE = HERE.parent.parent / "tests/data/linux/laptop-on-battery"
+ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "docs/pictures"
+TREE = ROOT / "tests/data/linux/laptop-on-battery"
 OWN_TIME = TREE.parent / "own-processor-time"
 FONT = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 COLORS = [
@@ -175,8 +176,10 @@ def draw(name: str, command: str, screen: pyte.Screen) -> None:
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # nothing from elsewhere
     svg = re.sub(r"<!-- .*? -->\s*", "", svg)
     svg = svg.replace("Fira Code, monospace", FONT).replace("Fira Code", FONT)
-    (HERE / f"{name}.svg").write_text(re.sub(r" +$", "", svg, flags=re.MULTILINE).strip() + "\n")
-    print(HERE / f"{name}.svg")
+    (PICTURES / f"{name}.svg").write_text(
+        re.sub(r" +$", "", svg, flags=re.MULTILINE).strip() + "\n"
+    )
+    print(PICTURES / f"{name}.svg")
 
 
 def _row(screen: pyte.Screen, line: int) -> Text:

@@ -1,6 +1,6 @@
-"""Writes `commands.md`: every command with all of its options, as ``--help`` prints them.
+"""Writes docs/commands.md: every command with all of its options, as ``--help`` prints them.
 
-python docs/make_commands.py
+make commands
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from pathlib import Path
 
 from deferpower import cli
 
-PAGE = Path(__file__).parent / "commands.md"
+PAGE = Path(__file__).parent.parent / "docs/commands.md"
 _HEAD = """\
 # All commands and options
 
-What `deferpower COMMAND --help` prints, made by `make docs`. The guides say what the commands are
-for: [Wrap a command](wrap.md), [Sync](sync.md), [Forecast and simulate](forecast.md),
-[Run the worker as a service](service.md), [Tune the policy](policy.md),
-[Why does it wait?](waiting.md)
+What `deferpower COMMAND --help` prints, made by `make commands`. The guides say what the commands
+are for: [Wrap a command](wrap.md), [Sync](sync.md), [Forecast and simulate](forecast.md), [Run the
+worker as a service](service.md), [Tune the policy](policy.md), [Why does it wait?](waiting.md)
 
 Many commands share three options: `--json` prints JSON for programs, `--queue FILE` names another
 [queue](wrap.md#the-queue-file) than the default one, `--policy FILE` another [policy](policy.md).
