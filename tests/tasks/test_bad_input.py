@@ -15,6 +15,7 @@ from deferpower import (
     BackgroundTaskManager,
     ConfigError,
     Constraints,
+    Context,
     DeferpowerError,
     StoreError,
     TaskError,
@@ -101,9 +102,11 @@ class Colour(enum.Enum):
         ({"after": "3"}, "after: '3' is neither a handle nor the number of a task"),
         ({"after": 3}, "after: there is no task 3"),
         ({"priority": "urgent"}, "priority is 'urgent'; it must be one of high, normal, low"),
-        ({"task_class": "vital"}, "task echo: 'vital' is not a valid TaskClass"),
+        ({"task_class": "vital"}, "task echo: task_class is 'vital'; it must be one of critical, "),
         ({"override": "never"}, "override is 'never'; it must be one of execute_now"),
-        ({"colour": 1}, "task echo: no such option: colour"),
+        ({"colour": 1}, "task echo: no such option: colour$"),
+        ({"delay": 1}, "task echo: no such option: delay; did you mean delay_s?"),
+        ({"pass_context": True}, "pass_context belongs to the function"),
         ({"max_attempts": 0}, "max_attempts is 0; it must be a whole number of at least 1"),
         ({"backoff_s": -1}, "backoff_s is -1"),
         ({"timeout_s": 0}, "timeout_s is 0; it must be a number of seconds above 0"),
@@ -144,6 +147,47 @@ def test_functions_that_cannot_be_are_named(
     with pytest.raises(DeferpowerError, match=complaint):
         make_it(tasks)
     assert tasks.list() == []
+
+
+def test_arguments_that_a_function_does_not_take_are_refused_at_once(
+    tasks: BackgroundTaskManager,
+) -> None:
+    @tasks.task
+    def plain(a: int, b: int = 0) -> None: ...
+
+    @tasks.task(pass_context=True)
+    def contextual(context: Context, a: int) -> None: ...
+
+    @tasks.task
+    def greedy(*args: int, **kwargs: int) -> None: ...
+
+    @tasks.task
+    def named(*, a: int) -> None: ...
+
+    # A built-in function that tells nothing of what it takes: so it may take this.
+    handles = [
+        plain.defer(1),
+        plain.defer(1, 2),
+        plain.defer(a=1),
+        contextual.defer(1),
+        greedy.defer(1, b=2),
+        named.defer(a=1),
+        tasks.task(max, name="max").defer([1, 2]),
+        tasks.submit("unknown here", [1, 2, 3]),
+    ]
+    for call, complaint in (
+        (lambda: plain.defer(), r"missing a required argument: 'a'; it takes \(a: .*int"),
+        (lambda: plain.defer(1, 2, 3), "too many positional arguments"),
+        (lambda: plain.defer(1, c=2), "unexpected keyword argument 'c'"),
+        (lambda: contextual.defer(), "missing a required argument: 'a'"),
+        (lambda: contextual.defer(1, 2), "too many positional arguments"),
+        (lambda: named.defer(1), "too many positional arguments"),
+        (lambda: tasks.submit("plain"), "missing a required argument: 'a'"),
+        (lambda: tasks.submit_many(plain, [[1], []]), "missing a required argument: 'a'"),
+    ):
+        with pytest.raises(TaskError, match=f"it cannot be called so: .*{complaint}"):
+            call()
+    assert len(tasks.list()) == len(handles)
 
 
 def test_a_name_that_is_taken_names_both(tasks: BackgroundTaskManager) -> None:
@@ -228,10 +272,11 @@ def test_a_condition_that_this_program_does_not_know_waits_for_one_that_does(
     assert handle.wait(0) == "synced"
 
 
-def test_arguments_that_do_not_fit_the_function_fail_with_its_own_words(
+def test_arguments_from_elsewhere_that_do_not_fit_the_function_fail_with_its_own_words(
     tasks: BackgroundTaskManager,
 ) -> None:
-    handle = tasks.task(lambda one: one, name="f", max_attempts=1).defer(1, 2)
+    handle = tasks.submit("f", [1, 2], max_attempts=1)  # a program that does not know it
+    tasks.task(lambda one: one, name="f")
     run_until_idle(tasks)
     assert handle.state is TaskState.FAILED
     assert "takes 1 positional argument but 2 were given" in str(handle.record.error)

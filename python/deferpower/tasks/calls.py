@@ -53,12 +53,12 @@ class Calls:
                     type=options.get("type", ""), description=options.get("description", "")
                 )
                 task_class = self._classifier.classify_task(known).task_class
-            return Spec(name=name, task_class=TaskClass(task_class), **options)
+            return Spec(name=name, task_class=_class(task_class), **options)
         except ValueError as error:
             raise TaskError(f"task {name}: {error}") from None
         except TypeError:
             unknown = sorted(set(options) - set(Spec.__slots__))
-            raise TaskError(f"task {name}: no such option: {', '.join(unknown)}") from None
+            raise TaskError(f"task {name}: {_unknown_option(unknown[0])}") from None
 
     def call(
         self,
@@ -81,11 +81,29 @@ class Calls:
             TaskError: an argument or an option cannot be used.
         """
         spec, life_s = self._of(function, changes)
-        text = payload(spec.name, args, kwargs)
+        text = self.payload(function, spec.name, args, kwargs)
         # Most calls say nothing of their place, and would only be held up by being asked.
         if placing == _ANYWHERE:
             return Call(spec, text, life_s=life_s)
         return self._placed(spec, text, life_s, *placing)
+
+    def payload(
+        self,
+        function: TaskFunction[..., Any] | str,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> str:
+        """The arguments of a call as they are kept.
+
+        Raises:
+            TaskError: JSON cannot hold one of them, or a function that is known here takes others.
+        """
+        text = payload(name, args, kwargs)
+        known = function if isinstance(function, TaskFunction) else self._registry.get(function)
+        if known is not None:
+            known.arguments.check(name, args, kwargs)
+        return text
 
     def many(self, function: TaskFunction[..., Any] | str, options: Mapping[str, Any]) -> Call:
         """A call without arguments, by the options of ``submit_many``.
@@ -159,6 +177,24 @@ class Calls:
             return spec
         fields = {name: getattr(spec, name) for name in Spec.__slots__} | {**changes}
         return self.spec(fields.pop("name"), **fields)
+
+
+def _class(text: TaskClass | str) -> TaskClass:
+    try:
+        return TaskClass(text)
+    except ValueError:
+        known = ", ".join(TaskClass)
+        raise ValueError(f"task_class is {text!r}; it must be one of {known}") from None
+
+
+def _unknown_option(name: str) -> str:
+    if name == "pass_context":
+        return "pass_context belongs to the function; set it where @task makes it one"
+    import difflib  # late: only who makes a mistake needs it
+
+    known = [*Spec.__slots__, *_PLACING, "pass_context"]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"no such option: {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

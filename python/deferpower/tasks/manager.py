@@ -25,7 +25,6 @@ from deferpower.tasks.function import Registry, TaskFunction, TaskOptions
 from deferpower.tasks.handle import Handle
 from deferpower.tasks.intake import Added, Intake, OnConflict, moment
 from deferpower.tasks.pace import Pace
-from deferpower.tasks.payload import payload
 from deferpower.tasks.queue import Queue
 from deferpower.tasks.record import TaskRecord
 from deferpower.tasks.runner import Runner
@@ -266,7 +265,7 @@ class BackgroundTaskManager(Asking):
         """
         call = self._calls.many(function, options)
         name = call.spec.name
-        payloads = [payload(name, args, {}) for args in calls]
+        payloads = [self._calls.payload(function, name, args, {}) for args in calls]
         if not payloads:
             return []
         added = self._intake.add_alike(call, payloads, self.device.wall_clock())
