@@ -11,7 +11,6 @@
 #   make wheels   source distribution, pure wheel and native wheel, into dist/, looked through
 #   make check-wheels    the suite on each of them, installed into an environment of its own
 #   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
-#   make wheels   source distribution, pure wheel and native wheel, into dist/
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
 # Another interpreter: make PYTHON=python3.13 ...
@@ -39,9 +38,8 @@ BUILD_INPUTS := pyproject.toml Cargo.toml Cargo.lock build_backend/deferpower_bu
 # A plain "pip install ." into the same environment has put a copy in the place of the tree.
 FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,not-editable)
 
-.PHONY: dev test lint check bench peers wheels check-wheels licences cargo-present not-editable
-.PHONY: dev test lint check bench peers wheels docs pictures cargo-present not-editable
-.PHONY: dev test lint check bench peers wheels cargo-present not-editable
+.PHONY: dev test lint check bench peers wheels check-wheels licences commands pictures
+.PHONY: cargo-present not-editable
 
 dev: $(INSTALLED)
 
