@@ -11,6 +11,9 @@
 #   make wheels   source distribution, pure wheel and native wheel, into dist/, looked through
 #   make check-wheels    the suite on each of them, installed into an environment of its own
 #   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
+#   make bench    the benches of one part each, on an optimized build
+#   make peers    everything beside its peers (installs those), into benches/RESULTS.md; 10 minutes
+#   make wheels   source distribution, pure wheel and native wheel, into dist/
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
 # Another interpreter: make PYTHON=python3.13 ...
@@ -40,6 +43,7 @@ FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,n
 
 .PHONY: dev test lint check bench peers wheels check-wheels licences commands pictures
 .PHONY: cargo-present not-editable
+.PHONY: dev test lint check bench optimized peers wheels cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -82,6 +86,8 @@ lint: cargo-present $(VENV)/.installed-native
 	$(BIN)/mypy
 	$(BIN)/mypy build_backend release tests
 	$(BIN)/mypy build_backend tests tools
+	$(BIN)/mypy build_backend tests
+	$(BIN)/mypy benches
 	$(BIN)/python -m mypy.stubtest deferpower._native
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -99,15 +105,18 @@ pictures: $(INSTALLED)
 	$(BIN)/python -m tools.pictures
 
 bench: cargo-present $(VENV)/.installed-native
+optimized: cargo-present $(VENV)/.installed-native
 	PATH="$(CURDIR)/$(BIN):$$PATH" MATURIN_PEP517_ARGS="--profile release --locked" \
 		$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
-	$(BIN)/pytest benches/python --benchmark-only
-	cargo bench --locked --features portable --bench reading --bench parsers
-	$(BIN)/python benches/python/report.py
 
-peers: cargo-present $(VENV)/.installed-native
+bench: optimized
+	$(BIN)/pytest benches/python --benchmark-only
+	cargo bench --locked --features portable --bench parsers
+
+peers: optimized
 	$(BIN)/python -m pip install --quiet --group peers
-	$(BIN)/python -m benches.peers
+	cargo bench --locked --features portable --bench compare --no-run
+	$(BIN)/python -m benches.peers --output benches/RESULTS.md
 
 $(VENV)/.release: $(VENV)/.tools
 	$(BIN)/python -m pip install --quiet --group release

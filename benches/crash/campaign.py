@@ -1,7 +1,7 @@
 """Kill workers at random moments, thousands of times, and prove that no task was lost.
 
 Two workers and a submitting process share one file; each is killed and replaced, again and again.
-``python benches/crash/campaign.py --help`` says more.
+``python -m benches.crash.campaign --help`` says more.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import apsw
-from evidence import QUARANTINED, Held, Retried, Verdict, examine
-from programs import Durability, Place, make, submit, work
+from benches.crash.evidence import QUARANTINED, Held, Retried, Verdict, examine
+from benches.crash.programs import Durability, Place, make, submit, work
 
 from deferpower import TaskError, TaskState
 from deferpower.store.records import ENDED

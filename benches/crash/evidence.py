@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import apsw
-from programs import Place
+from benches.crash.programs import Place
 
 from deferpower.store.records import ENDED, State
 

@@ -1,6 +1,6 @@
 //! Deferpower, a bare `pread` of the same files, and the crates `sysinfo` and `battery`, in turns,
-//! so that whatever else the machine does hits all of them alike. Prints medians, or with `--json`
-//! the medians in nanoseconds.
+//! so that whatever else the machine does hits all of them alike. Prints medians; with
+//! `--json HOT COLD`, so many rounds in a loop and with pauses, all times in nanoseconds.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use work::{Bare, COLD_PAUSE, Crates, Deferpower, Outcome};
 
 type Contender<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
-/// Median time of a call of each. Every call is timed by itself: a longer stretch is interrupted
+/// The times of the calls of each. Every call is timed by itself: a longer stretch is interrupted
 /// more often on a busy machine, which would flatter the quick. Without a pause, the first call of
 /// a turn is not counted.
 fn take_turns(
@@ -18,7 +18,7 @@ fn take_turns(
     rounds: usize,
     calls: usize,
     pause: Duration,
-) -> Vec<Duration> {
+) -> Vec<Vec<Duration>> {
     let mut times = vec![Vec::with_capacity(rounds * calls); contenders.len()];
     for _ in 0..rounds {
         for ((_, call), times) in contenders.iter_mut().zip(&mut times) {
@@ -34,14 +34,24 @@ fn take_turns(
             }));
         }
     }
-    times.iter_mut().for_each(|times| times.sort_unstable());
-    times.iter().map(|times| times[times.len() / 2]).collect()
+    times
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 fn main() -> Outcome<()> {
-    let given = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    let arguments: Vec<_> = std::env::args().collect();
+    let given = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
     // Without --bench this is a check that it runs at all.
-    let (hot_rounds, cold_rounds) = if given("--bench") { (201, 15) } else { (1, 1) };
+    let (hot_rounds, cold_rounds) = match (&arguments[..], given("--bench")) {
+        ([.., hot, cold], _) if given("--json") => (hot.parse()?, cold.parse()?),
+        (_, true) => (201, 15),
+        _ => (1, 1),
+    };
     let (mut full, files) = Deferpower::open()?;
     let (mut load, _) = Deferpower::open()?;
     let load_files: Vec<_> = files
@@ -65,15 +75,16 @@ fn main() -> Outcome<()> {
     let names: Vec<_> = contenders.iter().map(|(name, _)| *name).collect();
     let mut out = std::io::stdout().lock();
     if given("--json") {
-        let nanoseconds = |times: &[Duration]| -> serde_json::Map<_, _> {
+        let nanoseconds = |times: &[Vec<Duration>]| -> serde_json::Map<_, _> {
+            let all = |times: &[Duration]| -> serde_json::Value {
+                times.iter().map(|time| time.as_nanos() as u64).collect()
+            };
             let pairs = names.iter().zip(times);
             pairs
-                .map(|(name, time)| ((*name).to_owned(), (time.as_nanos() as u64).into()))
+                .map(|(name, times)| ((*name).to_owned(), all(times)))
                 .collect()
         };
         let report = serde_json::json!({
-            "files": files.len(),
-            "load_files": load_files.len(),
             "hot": nanoseconds(&hot),
             "cold": nanoseconds(&cold),
         });
@@ -87,6 +98,7 @@ fn main() -> Outcome<()> {
         )?;
         writeln!(out, "{:<16} {:>12} {:>12}", "median", "hot", "cold")?;
         for ((name, hot), cold) in names.iter().zip(hot).zip(cold) {
+            let (hot, cold) = (median(&hot), median(&cold));
             writeln!(out, "{name:<16} {hot:>12.1?} {cold:>12.1?}")?;
         }
     }

@@ -1,9 +1,8 @@
 """Sync beside doing it by hand: queueing, sending to a server on loopback, memory.
 
-    python benches/sync/throughput.py [--items 100000] [--memory-items 1000000]
+    python -m benches.sync.throughput [--items 100000] [--memory-items 1000000]
 
-The server runs in a process of its own, takes a request and answers 200. Contenders of one ratio
-take turns; a figure is the best of the rounds.
+The server runs in a process of its own, takes a request and answers 200. Contenders take turns.
 """
 
 from __future__ import annotations
@@ -23,6 +22,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx2
+from benches import machine
+from benches.comparison import OURS, Comparison, duration, in_full, mebibytes
+from benches.timing import in_turns
 
 from deferpower import BackgroundSyncManager
 from deferpower.store.database import Durability
@@ -30,6 +32,8 @@ from deferpower.sync import HttpTarget
 from deferpower.testing import FakeDevice
 
 ROUNDS = 3
+BARE, LOOP = "bare sqlite3", "bare httpx2 loop, which remembers nothing"
+DURABILITIES: tuple[Durability, ...] = ("full", "process")
 BATCH = 100
 DATA = {"note": 7, "text": "a hundred bytes or so, as events of a program often are", "at": 1.5}
 
@@ -71,6 +75,7 @@ def manager(directory: str, url: str, **options: int) -> BackgroundSyncManager:
 
 
 def ours(directory: str, url: str, items: int, batch: int) -> float:
+    """Seconds an item."""
     sync = manager(directory, url, max_items=batch)
     sync.queue_many_for_sync(DATA for _ in range(items))
     began = time.perf_counter()
@@ -78,7 +83,7 @@ def ours(directory: str, url: str, items: int, batch: int) -> float:
     took_s = time.perf_counter() - began
     assert sent == items, sync.stats()
     sync.close()
-    return items / took_s
+    return took_s / items
 
 
 def bare(_: str, url: str, items: int, batch: int) -> float:
@@ -92,7 +97,7 @@ def bare(_: str, url: str, items: int, batch: int) -> float:
 
     began = time.perf_counter()
     asyncio.run(main())
-    return items / (time.perf_counter() - began)
+    return (time.perf_counter() - began) / items
 
 
 def bare_sqlite(path: Path, full: bool) -> Callable[[], object]:
@@ -111,23 +116,19 @@ def bare_sqlite(path: Path, full: bool) -> Callable[[], object]:
     return add
 
 
-def queueing(directory: str, full: bool) -> tuple[float, float]:
-    """Microseconds an item: ours, and bare sqlite3."""
-    durability: Durability = "full" if full else "process"
+def queueing(directory: str, durability: Durability) -> Comparison:
     path = Path(tempfile.mkdtemp(dir=directory))
     sync = BackgroundSyncManager(
         print, path / "sync.db", device=FakeDevice(), durability=durability
     )
-    calls = [lambda: sync.queue_for_sync(DATA), bare_sqlite(path / "bare.db", full)]
-    best = [float("inf")] * 2
-    for _ in range(ROUNDS * 5):
-        for number, call in enumerate(calls):
-            began = time.perf_counter()
-            for _ in range(500):
-                call()
-            best[number] = min(best[number], (time.perf_counter() - began) / 500 * 1e6)
+    calls = {
+        OURS: lambda: sync.queue_for_sync(DATA),
+        BARE: bare_sqlite(path / "bare.db", durability == "full"),
+    }
+    costs = in_turns(calls, ROUNDS * 5, 500)
     sync.close()
-    return best[0], best[1]
+    what = f"queue an item, {'fsync' if durability == 'full' else 'no fsync'}"
+    return Comparison(what, costs, duration, floors=frozenset({BARE}))
 
 
 MEMORY = """
@@ -178,32 +179,26 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--memory-items", type=int, default=1_000_000)
     options = parser.parse_args()
+    found = []
+    print(machine.described(), end="\n\n")
     with tempfile.TemporaryDirectory() as directory, server() as url:
-        for full in (True, False):
-            mine, bare_us = queueing(directory, full)
-            print(
-                f"queueing, {'fsync' if full else 'no fsync'}: {mine:.1f} us an item; "
-                f"bare sqlite3 {bare_us:.1f} us: {mine / bare_us:.2f}x"
+        for durability in DURABILITIES:
+            found.append(queueing(directory, durability))
+        for batch, items in ((BATCH, options.items), (1, options.items // 20)):
+            costs: dict[str, list[float]] = {OURS: [], LOOP: []}
+            for _ in range(ROUNDS):
+                costs[OURS].append(ours(directory, url, items, batch))
+                costs[LOOP].append(bare(directory, url, items, batch))
+            what = f"send an item, {batch} in a request"
+            found.append(Comparison(what, costs, duration, floors=frozenset({LOOP})))
+        for items in (10_000, options.memory_items):
+            queued, peak, sent = memory(directory, items)
+            of = f"peak memory, {items:,} queued"
+            found.append(Comparison(of, {OURS: [queued * 1024]}, mebibytes))
+            found.append(
+                Comparison(f"{of}, {sent:,} of them sent", {OURS: [peak * 1024]}, mebibytes)
             )
-        contenders = {
-            f"ours, batches of {BATCH}": (ours, options.items, BATCH),
-            f"bare httpx2, batches of {BATCH}": (bare, options.items, BATCH),
-            "ours, one request an item": (ours, options.items // 20, 1),
-            "bare httpx2, one request an item": (bare, options.items // 20, 1),
-        }
-        best = dict.fromkeys(contenders, 0.0)
-        for _ in range(ROUNDS):
-            for name, (send, items, batch) in contenders.items():
-                best[name] = max(best[name], send(directory, url, items, batch))
-        for name, rate in best.items():
-            print(f"sending, {name}: {rate:,.0f} items/s")
-        few = memory(directory, 10_000)
-        many = memory(directory, options.memory_items)
-        for number, peak in ((10_000, few), (options.memory_items, many)):
-            print(
-                f"memory, {number:,} queued: peak {peak[0] / 1024:.1f} MiB; "
-                f"{peak[2]:,} of them sent: {peak[1] / 1024:.1f} MiB"
-            )
+    print(in_full(found))
 
 
 if __name__ == "__main__":

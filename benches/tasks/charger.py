@@ -20,7 +20,6 @@ import queue
 import random
 import shutil
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -30,10 +29,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benches.python.table import Row, duration, machine, print_table
+from benches import machine
+from benches.comparison import Comparison, Target, duration, in_full
+from benches.machine import LAPTOP, REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
-LAPTOP = REPOSITORY / "tests" / "data" / "linux" / "laptop-on-battery"
 BACKENDS = ("native", "pure")
 WORKERS = 5
 REST_S = 5.5
@@ -59,12 +58,12 @@ def main() -> None:
         return
     if min(options.changes, options.polled_changes) < 4 * WORKERS:
         parser.error(f"{4 * WORKERS} changes are the fewest: twice in and out for each worker")
-    print(machine())
-    rows = []
-    for backend in BACKENDS:
-        for how, changes in (("events", options.changes), ("polling", options.polled_changes)):
-            rows += rows_of(backend, how, all_workers(backend, how, changes // WORKERS))
-    print_table(rows)
+    print(machine.described(), end="\n\n")
+    found: list[Comparison] = []
+    for how, changes in (("events", options.changes), ("polling", options.polled_changes)):
+        seen = {backend: all_workers(backend, how, changes // WORKERS) for backend in BACKENDS}
+        found += comparisons(how, seen)
+    print(in_full(found))
 
 
 def all_workers(backend: str, how: str, changes: int) -> dict[str, list[float]]:
@@ -176,23 +175,18 @@ def is_frozen(pid_file: Path) -> bool:
     return status.rpartition(")")[2].split()[0] == "T"
 
 
-def rows_of(backend: str, how: str, seen: dict[str, list[float]]) -> list[Row]:
+def comparisons(how: str, seen: dict[str, dict[str, list[float]]]) -> list[Comparison]:
     target_s = EVENT_TARGET_S if how == "events" else POLL_S + EVENT_TARGET_S
-    rows = []
-    for what, values in seen.items():
-        values.sort()
-        p50, p99 = statistics.median(values), values[round(0.99 * (len(values) - 1))]
-        rows.append(
-            Row(
-                f"{backend}, {how}",
-                f"{what}, p99",
-                duration(p99),
-                f"p50 {duration(p50)}, max {duration(values[-1])}, {len(values)} changes",
-                f"< {duration(target_s)}",
-                p99 < target_s,
-            )
-        )
-    return rows
+    found = []
+    for what in seen[BACKENDS[0]]:
+        costs = {backend: values[what] for backend, values in seen.items()}
+        targets = []
+        for backend, values in costs.items():
+            p99_s = sorted(values)[round(0.99 * (len(values) - 1))]
+            text = f"p99 under {duration(target_s)}: {duration(p99_s)} of {len(values)} changes"
+            targets.append(Target(backend, text, p99_s < target_s))
+        found.append(Comparison(f"{what}, {how}", costs, duration, targets))
+    return found
 
 
 if __name__ == "__main__":

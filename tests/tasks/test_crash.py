@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-CAMPAIGN = Path(__file__).parents[2] / "benches" / "crash" / "campaign.py"
+ROOT = Path(__file__).parents[2]
+CAMPAIGN = "benches.crash.campaign"
 PATIENCE_S = 100.0
 
 
 def test_killed_workers_lose_no_task(backend_name: str) -> None:
     done = subprocess.run(
-        [sys.executable, CAMPAIGN, "--kills", "40", "--seed", "1", "--limit-s", "60"],
+        [sys.executable, "-m", CAMPAIGN, "--kills", "40", "--seed", "1", "--limit-s", "60"],
+        cwd=ROOT,
         env={**os.environ, "DEFERPOWER_BACKEND": backend_name},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What is timed: one machine read in full, by deferpower, by psutil, and as bare system calls."""
+"""The machine read in full, by deferpower, by psutil, and as bare system calls."""
 
 from __future__ import annotations
 
@@ -13,17 +13,10 @@ import psutil
 
 from deferpower import Device
 
-REPOSITORY = Path(__file__).parents[2]
-POWER_SUPPLIES = Path("/sys/class/power_supply")
 COLD_PAUSE_S = 0.2
 """A sampler sleeps between samples; a loop that does not keeps every cache warm and flatters."""
 JUST_NOW_S = 1e-9
 """An age that no reading meets: load is read anew, power comes from the reading before."""
-
-
-def laptop_tree() -> Path:
-    """A recorded laptop with one battery, a mains adapter and plain files for ``/proc``."""
-    return REPOSITORY / "tests" / "data" / "linux" / "laptop-on-battery"
 
 
 def read_with_psutil() -> None:
