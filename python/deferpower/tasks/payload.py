@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import json.encoder
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deferpower.errors import TaskError
 
-# What holds itself is refused for its depth: looking for it would cost every call.
-_encode = json.JSONEncoder(
-    allow_nan=False, separators=(",", ":"), ensure_ascii=False, check_circular=False
-).encode
+
+def _encoding() -> Callable[[Any], str]:
+    """What writes a value as JSON."""
+    # What holds itself is refused for its depth: looking for it would cost every call.
+    encoder = json.JSONEncoder(
+        allow_nan=False, separators=(",", ":"), ensure_ascii=False, check_circular=False
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    # ``encode`` makes this anew for each value, which takes longer than to write a few arguments.
+    pieces = make(
+        None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+    )
+    return lambda value: "".join(pieces(value, 0))
 
 
+_encode = _encoding()
 _MOST_NESTED = 200
 """Lists and dicts in one another. Reading runs deeper in the stack than writing does."""
 
