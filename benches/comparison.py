@@ -47,8 +47,11 @@ class Comparison:
         """Peers that do better than deferpower."""
         if OURS not in self.costs:
             return []
-        ours = statistics.median(self.costs[OURS])
-        return [name for name in self.peers if statistics.median(self.costs[name]) < ours]
+        return [name for name in self.peers if self._is_cheaper(name)]
+
+    def _is_cheaper(self, name: str) -> bool:
+        multiple = ratio(self.costs[name], self.costs[OURS])
+        return multiple is not None and multiple < 1
 
     def beside_ours(self, name: str) -> str:
         """Its cost as a multiple of deferpower's."""
@@ -159,8 +162,7 @@ def verdict(comparisons: Sequence[Comparison]) -> str:
     if missed:
         lines += ["", "Missed:", "", *missed]
     lost = [
-        f"- {one.what}: {name}, {one.show(statistics.median(one.costs[name]))} beside"
-        f" {one.show(statistics.median(one.costs[OURS]))}"
+        f"- {one.what}: {name}, {one.beside_ours(name)}"
         for one in comparisons
         for name in one.winners
     ]

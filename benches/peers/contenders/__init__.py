@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from benches.peers.contenders.contender import FSYNC as FSYNC
-from benches.peers.contenders.contender import NO_FSYNC as NO_FSYNC
-from benches.peers.contenders.contender import Contender
+if TYPE_CHECKING:
+    from benches.peers.contenders.contender import Contender
+
+FSYNC, NO_FSYNC = "fsync", "no fsync"
+"""Each commit reaches the disk, or is left to the system: it survives the process alone."""
 
 
 class Named(NamedTuple):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from benches.peers.contenders.contender import FSYNC, Contender
+from benches.peers.contenders import FSYNC
+from benches.peers.contenders.contender import Contender
 from benches.peers.contenders.functions import nothing
 
 from deferpower.store.schema import MIGRATIONS

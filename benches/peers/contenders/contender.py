@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-FSYNC, NO_FSYNC = "fsync", "no fsync"
-"""Each commit reaches the disk, or is left to the system: it survives the process alone."""
-
 
 class Contender(abc.ABC):
     """A durable queue in a directory."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from benches.peers.contenders.contender import FSYNC, Contender
+from benches.peers.contenders import FSYNC
+from benches.peers.contenders.contender import Contender
 from benches.peers.contenders.functions import mark, nothing, tell_start
 
 from deferpower import BackgroundTaskManager, Constraints, Device, TaskState, Verdict

@@ -8,7 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-from benches.peers.contenders.contender import FSYNC, Contender
+from benches.peers.contenders import FSYNC
+from benches.peers.contenders.contender import Contender
 from benches.peers.contenders.functions import mark, nothing, tell_start
 from huey import SqliteHuey
 from huey.consumer import Consumer
