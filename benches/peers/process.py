@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -68,8 +69,9 @@ class Process:
         """Source: ``schedstat`` and ``status`` of its threads. The one that serves only waits."""
         cpu_ns = wake_ups = 0
         for thread in Path("/proc", str(self._process.pid), "task").iterdir():
-            cpu_ns += int((thread / "schedstat").read_text().split()[0])
-            wake_ups += _status(thread, "voluntary_ctxt_switches")
+            with contextlib.suppress(FileNotFoundError):  # it has ended
+                cpu_ns += int((thread / "schedstat").read_text().split()[0])
+                wake_ups += _status(thread, "voluntary_ctxt_switches")
         return Used(cpu_ns * 1e-9, wake_ups)
 
     def resident_bytes(self) -> int:
