@@ -13,6 +13,7 @@
 #   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
 #   make bench    the benches of one part each, on an optimized build
 #   make peers    everything beside its peers (installs those), into benches/RESULTS.md; 10 minutes
+#   make reference   docs/reference, from the docstrings
 #   make wheels   source distribution, pure wheel and native wheel, into dist/
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
@@ -44,6 +45,7 @@ FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,n
 .PHONY: dev test lint check bench peers wheels check-wheels licences commands pictures
 .PHONY: cargo-present not-editable
 .PHONY: dev test lint check bench optimized peers wheels cargo-present not-editable
+.PHONY: dev test lint check bench peers reference wheels cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -88,6 +90,7 @@ lint: cargo-present $(VENV)/.installed-native
 	$(BIN)/mypy build_backend tests tools
 	$(BIN)/mypy build_backend tests
 	$(BIN)/mypy benches
+	$(BIN)/mypy build_backend tests tools
 	$(BIN)/python -m mypy.stubtest deferpower._native
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -137,6 +140,13 @@ check-wheels: wheels
 
 licences: cargo-present
 	$(PYTHON) -m release.licences
+reference: $(VENV)/.tools
+	PYTHONPATH=python $(BIN)/python -m tools.reference
+
+wheels: cargo-present $(VENV)/.tools
+	rm -rf dist
+	$(BIN)/hatchling build -d dist
+	$(BIN)/maturin build --release --locked --out dist
 
 cargo-present:
 	@command -v cargo >/dev/null || { echo "this needs cargo: https://rustup.rs" >&2; exit 1; }

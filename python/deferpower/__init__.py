@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from deferpower.errors import TaskError as TaskError
     from deferpower.policy import Policy as Policy
     from deferpower.predictor import HourForecast as HourForecast
+    from deferpower.predictor import Learned as Learned
     from deferpower.predictor import PredictiveDeferredProcessor as PredictiveDeferredProcessor
     from deferpower.processing import BatteryAwareProcessor as BatteryAwareProcessor
     from deferpower.processing import Profile as Profile
     from deferpower.resources import ResourceConstrainedProcessor as ResourceConstrainedProcessor
     from deferpower.resources import Resources as Resources
     from deferpower.scheduler import IntelligentScheduler as IntelligentScheduler
+    from deferpower.scheduler import decide as decide
+    from deferpower.starting import StartAdvice as StartAdvice
     from deferpower.sync.manager import BackgroundSyncManager as BackgroundSyncManager
     from deferpower.sync.records import SyncRecord as SyncRecord
     from deferpower.sync.records import SyncResult as SyncResult
@@ -50,12 +53,19 @@ if TYPE_CHECKING:
     from deferpower.tasks.context import Stopped as Stopped
     from deferpower.tasks.events import Event as Event
     from deferpower.tasks.function import TaskFunction as TaskFunction
+    from deferpower.tasks.function import TaskOptions as TaskOptions
     from deferpower.tasks.handle import Handle as Handle
     from deferpower.tasks.manager import BackgroundTaskManager as BackgroundTaskManager
+    from deferpower.tasks.overview import Overview as Overview
+    from deferpower.tasks.overview import Waiting as Waiting
+    from deferpower.tasks.record import Failure as Failure
     from deferpower.tasks.record import TaskFailed as TaskFailed
     from deferpower.tasks.record import TaskRecord as TaskRecord
     from deferpower.tasks.record import TaskState as TaskState
     from deferpower.tasks.why import Why as Why
+    from deferpower.thresholds import SyncLines as SyncLines
+    from deferpower.thresholds import Thresholds as Thresholds
+    from deferpower.traces import Slot as Slot
     from deferpower.types import IdleRules as IdleRules
     from deferpower.types import Reading as Reading
 
@@ -74,12 +84,15 @@ _HOMES = {
     "TaskError": "errors",
     "Policy": "policy",
     "HourForecast": "predictor",
+    "Learned": "predictor",
     "PredictiveDeferredProcessor": "predictor",
     "BatteryAwareProcessor": "processing",
     "Profile": "processing",
     "ResourceConstrainedProcessor": "resources",
     "Resources": "resources",
+    "decide": "scheduler",
     "IntelligentScheduler": "scheduler",
+    "StartAdvice": "starting",
     "BackgroundSyncManager": "sync.manager",
     "SyncRecord": "sync.records",
     "SyncResult": "sync.records",
@@ -93,12 +106,19 @@ _HOMES = {
     "Stopped": "tasks.context",
     "Event": "tasks.events",
     "TaskFunction": "tasks.function",
+    "TaskOptions": "tasks.function",
     "Handle": "tasks.handle",
     "BackgroundTaskManager": "tasks.manager",
+    "Overview": "tasks.overview",
+    "Waiting": "tasks.overview",
+    "Failure": "tasks.record",
     "TaskFailed": "tasks.record",
     "TaskRecord": "tasks.record",
     "TaskState": "tasks.record",
     "Why": "tasks.why",
+    "SyncLines": "thresholds",
+    "Thresholds": "thresholds",
+    "Slot": "traces",
     "IdleRules": "types",
     "Reading": "types",
 }

@@ -216,6 +216,9 @@ class TaskClassifier:
     def classify_task(self, task: AnyTask) -> Classification:
         """The class of a task, and the rule that gave it.
 
+        Args:
+            task: a `Task`, or a mapping with the names of its attributes.
+
         Raises:
             TaskError: the task is described wrongly; or a predicate of `user_waits_for` failed.
 

@@ -46,6 +46,9 @@ class Window:
     def parse(cls, text: str) -> Window:
         """The window that ``"22:00-06:00"`` says.
 
+        Args:
+            text: two times of the day, to the minute.
+
         Raises:
             ConfigError: the text is no such window.
         """
@@ -66,17 +69,29 @@ class Window:
         return cls(start, end)
 
     def contains(self, minute: int) -> bool:
-        """Whether a local minute of the day lies inside."""
+        """Whether a local minute of the day lies inside.
+
+        Args:
+            minute: minute of the local day, 0-1439.
+        """
         if self.start_minute < self.end_minute:
             return self.start_minute <= minute < self.end_minute
         return minute >= self.start_minute or minute < self.end_minute
 
     def minutes_until_open(self, minute: int) -> int:
-        """Minutes from this minute of the day to the next one inside; 0 when inside."""
+        """Minutes from this minute of the day to the next one inside; 0 when inside.
+
+        Args:
+            minute: minute of the local day, 0-1439.
+        """
         return 0 if self.contains(minute) else (self.start_minute - minute) % _MINUTES_OF_DAY
 
     def minutes_until_change(self, minute: int) -> int:
-        """Minutes from this minute of the day until it opens or closes next; at least 1."""
+        """Minutes from this minute of the day until it opens or closes next; at least 1.
+
+        Args:
+            minute: minute of the local day, 0-1439.
+        """
         edge = self.end_minute if self.contains(minute) else self.start_minute
         return (edge - minute - 1) % _MINUTES_OF_DAY + 1
 
@@ -184,7 +199,11 @@ class Constraints:
         )
 
     def only(self, codes: Collection[str]) -> Constraints:
-        """Those of these conditions that have one of the codes."""
+        """Those of these conditions that have one of the codes.
+
+        Args:
+            codes: reason codes, as `codes` gives them.
+        """
         asked = self.network if self.network in codes else None
         return Constraints(
             charging=self.charging and "charging" in codes,

@@ -130,7 +130,11 @@ class Policy:
         return cls()
 
     def classifier(self, backend: str | None = None) -> TaskClassifier:
-        """A classifier by this policy."""
+        """A classifier by this policy.
+
+        Args:
+            backend: which one matches keywords, as for `Device`.
+        """
         return TaskClassifier(
             **self._tables["classifier"],
             types=self._tables["classifier.types"],
@@ -139,13 +143,23 @@ class Policy:
         )
 
     def device(self, **arguments: Any) -> Device:
-        """A device by this policy; arguments as for `Device`."""
+        """A device by this policy.
+
+        Args:
+            arguments: as for `Device`, ``idle_rules`` left out.
+        """
         return Device(idle_rules=self.thresholds.idle, **arguments)
 
     def scheduler(
         self, device: Device | None = None, backend: str | None = None, **arguments: Any
     ) -> IntelligentScheduler:
-        """A scheduler by this policy; arguments as for `IntelligentScheduler`."""
+        """A scheduler by this policy.
+
+        Args:
+            device: where readings come from; ``None`` makes one by this policy.
+            backend: rules engine, as for `Device`; ``None`` takes the device's.
+            arguments: as for `IntelligentScheduler`, ``thresholds`` left out.
+        """
         arguments.setdefault("classifier", self.classifier(backend))
         return IntelligentScheduler(
             self.device(backend=backend) if device is None else device,
@@ -155,7 +169,11 @@ class Policy:
         )
 
     def processor(self, classifier: TaskClassifier | None = None) -> BatteryAwareProcessor:
-        """A processing profile by this policy; ``None`` makes a classifier for it."""
+        """A judge of how hard to work, by this policy.
+
+        Args:
+            classifier: tells the class of a task; ``None`` makes one by this policy.
+        """
         suspend = self._tables["scheduling"][_SHARED]
         return BatteryAwareProcessor(
             battery_thresholds={**self._tables["processing"], _SHARED: suspend},
@@ -164,12 +182,16 @@ class Policy:
         )
 
     def resources(self, device: Device | None = None) -> ResourceConstrainedProcessor:
-        """A judge of resources by this policy."""
+        """A judge of resources by this policy.
+
+        Args:
+            device: the machine; ``None`` opens one.
+        """
         lines = self._tables["resources"]
         return ResourceConstrainedProcessor(**lines, device=device)
 
     def tables(self) -> dict[str, dict[str, tuple[Any, bool]]]:
-        """By table and key: the effective value, and whether it is the default."""
+        """Each effective value, and whether it is the default, by table and key."""
         return {
             table: {key: (value, (table, key) not in self._given) for key, value in values.items()}
             for table, values in self._tables.items()

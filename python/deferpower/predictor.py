@@ -121,7 +121,7 @@ class PredictiveDeferredProcessor:
 
         Args:
             timestamp: seconds since the epoch, not in the future.
-            activity_level: 0 (unused) to 1; ``None`` for unknown.
+            activity_level: share of the time in use, 0-1; ``None`` for unknown.
             plugged: whether on external power; ``None`` for unknown.
 
         Raises:
@@ -137,6 +137,9 @@ class PredictiveDeferredProcessor:
         Args:
             observations: each as the arguments of `learn_usage_pattern`. The last of all stands
                 until more is known.
+
+        Returns:
+            How much of it was new.
 
         Raises:
             ConfigError: one is wrong; the message says which. Then none was learned.
@@ -197,16 +200,18 @@ class PredictiveDeferredProcessor:
             self._learn(array("d", (start_s, seconds, activity, plugged)))
 
     def forecast(self, hours: int = 24, now: float | None = None) -> list[HourForecast]:
-        """What the next hours will be like, from the next full local hour on, or from now if one
-        begins now.
+        """What the next hours will be like.
 
         Args:
             hours: how many, 1-168.
             now: seconds since the epoch; ``None`` for the present.
 
+        Returns:
+            An hour each, from the next full local hour on, or from now if one begins now.
+
         Raises:
             ConfigError: an argument is out of range.
-        """  # noqa: D205 (one sentence)
+        """
         if not isinstance(hours, int) or isinstance(hours, bool) or not 1 <= hours <= MAX_HOURS:
             raise ConfigError(f"hours: {hours!r} is no whole number from 1 to {MAX_HOURS}")
         now_s = self._checked_now(now)
@@ -231,7 +236,7 @@ class PredictiveDeferredProcessor:
         Args:
             now: seconds since the epoch; ``None`` for the present.
             duration_s: how long the work takes.
-            deadline: latest moment to start; ``None`` for a day from now.
+            deadline: latest moment to start, seconds since the epoch; ``None`` for a day from now.
 
         Returns:
             A moment after now; now itself if the deadline comes before the next full hour.
@@ -255,18 +260,22 @@ class PredictiveDeferredProcessor:
         return best_s
 
     def usual_need(self) -> Need:
-        """``"good"``, or the one of ``"idle"`` and ``"plugged"`` that alone was ever observed."""
+        """What to wait for: ``"good"``, for both, unless only one of the two was ever observed."""
         idle, plugged, good = self._table.evidence()
         if good > 0.0 or idle == plugged:
             return "good"
         return "idle" if idle > plugged else "plugged"
 
     def tells(self, need: Need) -> bool:
-        """Whether enough was observed to forecast this, `MIN_EVIDENCE_H` hours."""
+        """Whether enough was observed to forecast this, `MIN_EVIDENCE_H` hours.
+
+        Args:
+            need: ``"idle"``, ``"plugged"``, or ``"good"`` for both.
+        """
         return self._table.evidence()[NEEDS.index(need)] >= MIN_EVIDENCE_H
 
     def chance_by(self, deadline: float, need: Need | None = None) -> float:
-        """Probability that what a task asks for comes by then, or holds now, 0-1.
+        """The probability, 0-1, that what a task asks for comes by then, or holds now.
 
         Looks one day ahead at most.
 
@@ -335,6 +344,9 @@ class PredictiveDeferredProcessor:
     def merge(self, data: bytes) -> None:
         """Add what another predictor, given as its bytes, has learned of other times.
 
+        Args:
+            data: what `to_bytes` of the other one gave.
+
         Raises:
             ConfigError: the bytes are damaged; then nothing has changed.
         """
@@ -356,6 +368,12 @@ class PredictiveDeferredProcessor:
         clock: Callable[[], float] = time.time,
     ) -> PredictiveDeferredProcessor:
         """The predictor that these bytes were made from, by either backend.
+
+        Args:
+            data: what `to_bytes` gave.
+            zone: whose local hours it goes by, as for a new one; likewise
+            backend: who counts, and
+            clock: seconds since the epoch.
 
         Raises:
             ConfigError: they are damaged, of another version, or no such bytes.

@@ -66,12 +66,12 @@ class ResourceConstrainedProcessor:
         """Set the lines. Thresholds are fractions, 0-1; at the threshold a resource is short.
 
         Args:
-            memory_threshold: of memory in use.
-            cpu_threshold: of processor time in use since the reading before.
-            disk_threshold: of a file system in use.
+            memory_threshold: fraction of memory in use.
+            cpu_threshold: fraction of processor time in use since the reading before.
+            disk_threshold: fraction of a file system in use.
             device: the machine; ``None`` opens one.
-            pressure_threshold: of the last 10 s in which some task waited for a processor. ``None``
-                leaves pressure out: a machine may be under some pressure at any load.
+            pressure_threshold: fraction of the last 10 s in which some task waited for a processor.
+                ``None`` leaves pressure out: a machine may be under some pressure at any load.
             storage_paths: paths whose file systems count, ``None`` for ``/``; a ``device`` that is
                 given has its own.
             max_age_s: how old a reading may be.

@@ -50,7 +50,11 @@ class Classifier(Protocol):
     """Tells the class of a task, as `TaskClassifier` does."""
 
     def classify_task(self, task: Any, /) -> Any:
-        """An answer whose ``task_class`` is the class."""
+        """An answer whose ``task_class`` is the class.
+
+        Args:
+            task: a `Task`, or a mapping with the names of its attributes.
+        """
 
 
 def decide(
@@ -174,6 +178,9 @@ class IntelligentScheduler:
             running: whether the task runs already: then short resources do not stop it, unless
                 its constraints name them.
 
+        Returns:
+            The verdict, with a reason for each condition that keeps the task.
+
         Raises:
             TaskError: the task is described wrongly; the message names the field.
             ConfigError: the reading holds a number that cannot be.
@@ -203,7 +210,14 @@ class IntelligentScheduler:
     def suppose(
         self, task: Task, reading: Reading, local_minute: int, holds: Mapping[str, bool]
     ) -> Decision:
-        """The decision for a task if the machine were like this, with nothing before it."""
+        """The decision for a task if the machine were like this, with nothing before it.
+
+        Args:
+            task: what is asked.
+            reading: the machine as it would be.
+            local_minute: minute of the local day, 0-1439.
+            holds: which of the program's own conditions would hold, by name.
+        """
         return decide(
             task,
             reading,
@@ -219,6 +233,9 @@ class IntelligentScheduler:
 
         One while the battery is below ``charging_only_threshold``, so that it still fills;
         ``max_background_batch`` from there on, and without a battery.
+
+        Args:
+            reading: the machine.
         """
         power = reading.power
         if power is None or not power.present:
@@ -263,7 +280,11 @@ class IntelligentScheduler:
         return self._decider.told(reading, self._local_minute(reading.wall_s))
 
     def local_minute(self, wall_s: float) -> int:
-        """The minute of the local day, 0-1439, at a moment since the epoch."""
+        """The minute of the local day, 0-1439, at a moment since the epoch.
+
+        Args:
+            wall_s: seconds since the epoch.
+        """
         return self._local_minute(wall_s)
 
     def evaluate(self, *, running: bool) -> list[OutcomeRow]:

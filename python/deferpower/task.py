@@ -14,7 +14,14 @@ from deferpower.thresholds import is_number
 
 
 class TaskClass(enum.StrEnum):
-    """How a task is treated when power is scarce."""
+    """How a task is treated when power is scarce.
+
+    Attributes:
+        CRITICAL: runs at once, always.
+        CHARGING_ONLY: runs on external power only.
+        BACKGROUND: runs on external power, well charged, or when the device is idle.
+        NORMAL: likewise, with other lines.
+    """
 
     CRITICAL = "critical"
     CHARGING_ONLY = "charging_only"
@@ -23,7 +30,14 @@ class TaskClass(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What to do with a task now."""
+    """What to do with a task now.
+
+    Attributes:
+        EXECUTE_NOW: run it.
+        DEFER_TO_BACKGROUND: wait for a better moment.
+        DEFER_TO_CHARGING: wait for external power.
+        EXPIRE: give it up: its deadline has come.
+    """
 
     EXECUTE_NOW = "execute_now"
     DEFER_TO_BACKGROUND = "defer_to_background"

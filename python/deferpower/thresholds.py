@@ -45,8 +45,8 @@ class SyncLines(NamedTuple):
     """From which level on, 0-100 %, items are sent on battery.
 
     Attributes:
-        normal_from: below it, those of high priority alone.
-        low_from: below it, those of high and normal priority.
+        normal_from: below this percentage, those of high priority alone.
+        low_from: below this percentage, those of high and normal priority.
     """
 
     normal_from: float = 30.0
@@ -61,7 +61,7 @@ class Thresholds:
         suspend_non_critical: on battery at or below this percentage only critical work runs.
         battery_threshold: background work on battery needs more than this percentage, or idleness.
         normal_above: normal work on battery needs more than this percentage, or
-        normal_idle_above: more than this one and idleness.
+        normal_idle_above: more than this percentage and idleness.
         hysteresis_points: a level that was too low must rise to this much above the line.
         battery_low: at or below this percentage the battery is low, until it is at
         battery_well: this percentage or more.
@@ -72,10 +72,10 @@ class Thresholds:
             long, else once it has lasted itself.
         relax_idle: fraction of a task's life after which it no longer asks for idleness that it
             only prefers; likewise
-        relax_battery: for the battery level,
-        relax_network: for the network,
-        relax_charging: for the charger, and
-        relax_all: for everything, or
+        relax_battery: the fraction for the battery level,
+        relax_network: the fraction for the network,
+        relax_charging: the fraction for the charger, and
+        relax_all: the fraction for everything, or
         relax_all_before_s: this long before the deadline, whichever is earlier.
         default_life_s: the life of a task without a deadline, for relaxing only.
         idle_check_interval_s: longest time until a deferred task is looked at again.
@@ -168,6 +168,9 @@ class Thresholds:
         Args:
             scheduling_rules: values by name; ``idle_check_interval`` stands for
                 ``idle_check_interval_s``.
+
+        Returns:
+            The lines, with those replaced.
 
         Raises:
             ConfigError: a name is unknown or a value cannot be used.

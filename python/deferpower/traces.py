@@ -50,6 +50,9 @@ class Slot(NamedTuple):
 def read_trace(path: str | os.PathLike[str]) -> Iterator[Slot]:
     """The slots of a file, one by one, in its order.
 
+    Args:
+        path: a CSV file; its format stands in SEMANTICS.md, "Traces".
+
     Raises:
         ConfigError: the file cannot be read, or a line of it; the message names the line.
     """

@@ -10,6 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+__all__ = [
+    "Cpu",
+    "Disk",
+    "IdleRules",
+    "Memory",
+    "Network",
+    "Power",
+    "Reading",
+    "Source",
+    "Storage",
+    "User",
+]
+
 PowerState = Literal["charging", "discharging", "full", "not_charging", "unknown", "none"]
 BackendName = Literal["native", "pure"]
 
@@ -73,7 +86,12 @@ class Memory(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """Traffic of whole disks since the previous reading; ``None`` where no rate can be told."""
+    """Traffic of whole disks since the previous reading; ``None`` where no rate can be told.
+
+    Attributes:
+        read_bytes_per_s: read from all disks that count.
+        write_bytes_per_s: written to them.
+    """
 
     read_bytes_per_s: float | None
     write_bytes_per_s: float | None
@@ -83,6 +101,8 @@ class Network(NamedTuple):
     """Traffic of network interfaces, loopback left out, since the previous reading; the connection.
 
     Attributes:
+        rx_bytes_per_s: received on all interfaces that count.
+        tx_bytes_per_s: sent on them.
         connected: whether there is a way out of the local link; ``None`` where nothing tells.
         metered: whether traffic costs, as told or guessed by the system.
     """
@@ -124,11 +144,17 @@ class Reading(NamedTuple):
     """The machine at one moment. A part is ``None`` when the machine has no such sensor.
 
     Attributes:
+        power: external power and batteries.
+        cpu: processor load.
+        memory: main memory.
+        disk: traffic of disks.
+        network: traffic of network interfaces, and the connection.
         user: ``None`` where no desktop tells of one.
         power_saver: whether the system's power-saver profile is chosen.
         storage: file systems by the path that the program named; ``None`` where it cannot be read.
-        idle: since when (``monotonic_s`` time line) the device has been idle, or ``None`` while it
-            is not. Idle means: quiet, and no user present, for at least the dwell time.
+        idle: since when (seconds on the line of ``monotonic_s``) the device has been idle, or
+            ``None`` while it is not. Idle means: quiet, and no user present, for at least the
+            dwell time.
         quiet_since_s: since when it has been quiet, the dwell not yet counted; ``None`` while busy.
         monotonic_s: when this was read, on ``time.monotonic()``'s line.
         wall_s: when this was read, seconds since the epoch.
@@ -172,6 +198,11 @@ class IdleRules(NamedTuple):
     """What counts as quiet, and for how long it must last to be idle.
 
     Attributes:
+        cpu_percent: busy share of the processors, own work left out, below which they are
+            quiet.
+        disk_bytes_per_s: traffic of disks below which they are quiet.
+        network_bytes_per_s: traffic of interfaces below which they are quiet.
+        dwell_s: how long all must be quiet.
         user_idle_s: without input for this long, where a desktop tells, nobody is there.
     """
 

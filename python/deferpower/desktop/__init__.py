@@ -38,7 +38,14 @@ LOAD_ALONE = "load alone tells whether the machine is idle"
 
 
 class Signals(NamedTuple):
-    """What the desktop says now; ``None`` where nothing tells."""
+    """What the desktop says now; ``None`` where nothing tells.
+
+    Attributes:
+        user: whether somebody uses the machine.
+        connected: whether there is a way out of the local link.
+        metered: whether traffic costs.
+        power_saver: whether the power-saver profile is chosen.
+    """
 
     user: User | None = None
     connected: bool | None = None
@@ -47,7 +54,7 @@ class Signals(NamedTuple):
 
 
 class SignalSource(Protocol):
-    """What `Device` asks; `Desktop`, or a stand-in."""
+    """What a `Device` asks: the message buses of this machine, or a stand-in."""
 
     def read(self, now_s: float, max_age_s: float, /) -> Signals:
         """What the desktop says; never raises, never waits for long.

@@ -29,6 +29,9 @@ _OUT_OF_REACH = (TargetUnavailable, ConnectionError, TimeoutError)
 def as_target(value: AnyTarget) -> Target:
     """The target that a value stands for: itself, a `CallableTarget`, or the one of a URL.
 
+    Args:
+        value: a function of one item's data, a URL, or a target.
+
     Raises:
         ConfigError: it stands for none.
     """
@@ -73,6 +76,10 @@ class CallableTarget:
             function: plain or ``async def``; a plain one is called in a thread by `send_async`.
             max_items: hand it lists of up to this many; None: one item, not in a list.
             max_bytes: of the contents of a list together.
+
+        Raises:
+            ConfigError: it cannot be called, or a limit is no whole number of at least
+                1.
         """
         if not callable(function):
             raise ConfigError(f"a sync target must be callable, not {function!r}")

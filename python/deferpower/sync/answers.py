@@ -1,16 +1,6 @@
 """What the answer of an HTTP server means for the items of a request.
 
-================== ================================================================================
-2xx but 207        each item is delivered
-207                each is, but for those that the body lists, see `HttpTarget`
-404, 405, 410      each is refused: halves of the batch would end the same
-409                a single item is tried later, as the earlier attempt may be in the works
-other 4xx          a single item is refused; a batch is refused as one, so it is halved
-500                each is tried later: one of the items may be what breaks the server
-401, 403, 407, 408 the target is unavailable, for as long as Retry-After says
-421, 423, 425, 429
-1xx, 3xx, 5xx
-================== ================================================================================
+The table stands in the docstring of `HttpTarget`.
 
 Source: RFC 9110 (status codes, Retry-After), RFC 6585 (429), RFC 8470 (425).
 """

@@ -41,6 +41,13 @@ def deliver(target: Target, items: Iterable[SyncItem]) -> Iterator[Answered]:
     Note it durably before asking for more. Of a batch of n refused together, one poisonous item
     costs about ``2 log2 n`` requests more, n of them ``2 n``.
 
+    Args:
+        target: where they go.
+        items: what to send, in this order.
+
+    Returns:
+        Items with what became of each, in the groups in which it was told.
+
     Raises:
         TargetUnavailable: as `Target.send`; nothing of what is not yet given is known.
     """

@@ -52,7 +52,16 @@ class HttpTarget:
         {"failed": [{"idempotency_key": "...", "status": 422, "error": "...", "retry_after_s": 5}]}
 
     ``error`` and ``retry_after_s`` may be left out; ``status`` means for the item what it would
-    mean for a request. What other statuses mean stands in `deferpower.sync.answers`.
+    mean for a request. For a request it means:
+
+    - any other 2xx: each item is delivered;
+    - 404, 405, 410: each is refused, as halves of the batch would end the same;
+    - 409: a single item is tried later, as the earlier attempt may be in the works;
+    - any other 4xx but the next: a single item is refused; a batch is refused as one, so it is
+      halved;
+    - 401, 403, 407, 408, 421, 423, 425, 429, 1xx, 3xx, 5xx: the target is unavailable, for as long
+      as Retry-After says;
+    - 500: each is tried later, as one of the items may be what breaks the server.
 
     Redirects are not followed: most turn the request into one without a body, the others would
     carry items and credentials to a place that nobody chose. Proxies are taken from the

@@ -151,6 +151,9 @@ class BackgroundSyncManager:
             many: JSON values, or bytes.
             priority: of all of them.
 
+        Returns:
+            The items' numbers, in their order.
+
         Raises:
             ConfigError, QueueFull, StoreError: as for `queue_for_sync`; then none was queued.
         """
@@ -206,6 +209,10 @@ class BackgroundSyncManager:
 
     def gate(self, battery_percent: float | None = None, is_charging: bool | None = None) -> Gate:
         """Which priorities may go now, and what keeps back the others.
+
+        Args:
+            battery_percent: the level, 0-100; ``None`` asks the device.
+            is_charging: whether the charger is connected; ``None`` asks the device.
 
         Raises:
             ConfigError: an argument cannot be used.
@@ -305,15 +312,26 @@ class BackgroundSyncManager:
             cancelled.set()
 
     def pending(self, limit: int = 1000) -> list[SyncRecord]:
-        """Items that are neither delivered nor dead, the oldest first."""
+        """Items that are neither delivered nor dead, the oldest first.
+
+        Args:
+            limit: at most so many.
+        """
         return self._queue.find(dead=False, priority=None, limit=limit)
 
     def dead_letters(self, limit: int = 1000) -> list[SyncRecord]:
-        """Items that were refused, or have failed too often, the oldest first."""
+        """Items that were refused, or have failed too often, the oldest first.
+
+        Args:
+            limit: at most so many.
+        """
         return self._queue.find(dead=True, priority=None, limit=limit)
 
     def data(self, item_id: int) -> Any:
         """What was queued as this item: a JSON value, or bytes.
+
+        Args:
+            item_id: its number.
 
         Raises:
             ConfigError: there is no such item any more.
@@ -321,20 +339,26 @@ class BackgroundSyncManager:
         return self._queue.data(item_id)
 
     def replay(self, items: Iterable[int] | None = None) -> int:
-        """Have dead letters sent again, under the keys that they had; how many.
+        """Have dead letters sent again, under the keys that they had.
 
         Args:
             items: which; ``None`` for all. Those that are no dead letters are passed over.
+
+        Returns:
+            How many.
         """
         number = self._queue.replay(_ids(items), self.device.wall_clock())
         self._ring()
         return number
 
     def discard(self, items: Iterable[int] | None = None) -> int:
-        """Delete dead letters for good; how many.
+        """Delete dead letters for good.
 
         Args:
             items: which; ``None`` for all. Those that are no dead letters are passed over.
+
+        Returns:
+            How many.
         """
         return self._queue.discard(_ids(items))
 

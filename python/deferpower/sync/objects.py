@@ -37,7 +37,7 @@ class ObjectTarget:
     type, it is the item's. A file is on its disk before it counts as delivered.
 
     - ``file:///directory``: made if it is not there;
-    - ``memory://``: for tests; the objects are in `store`;
+    - ``memory://``: for tests; the objects are in ``store``;
     - ``s3://bucket/path``, ``gs://bucket/path``, ``az://container/path``: credentials, region and
       endpoint from the environment or the options, under the names that obstore gives them.
     """

@@ -23,7 +23,7 @@ class SyncResult(NamedTuple):
     """What became of an item that was sent.
 
     Attributes:
-        item_id: what `queue_for_sync` returned.
+        item_id: what `BackgroundSyncManager.queue_for_sync` returned.
         status: ``synced``: acknowledged, and gone from the queue; ``retrying``: it failed and is
             tried again later; ``dead``: kept as a dead letter; ``replaced``: it failed, and a
             newer item of its key has taken its place.
@@ -49,7 +49,7 @@ class SyncRecord(NamedTuple):
     """An item in the queue.
 
     Attributes:
-        item_id: what `queue_for_sync` returned.
+        item_id: what `BackgroundSyncManager.queue_for_sync` returned.
         status: ``waiting``, ``sending``, or ``dead``.
         key: what the program called it.
         priority: decides when it is sent.

@@ -175,6 +175,9 @@ class Target(Protocol):
 
         Any exception other than `BatchRefused` says what `TargetUnavailable` says.
 
+        Args:
+            items: one or more, within `limits`.
+
         Raises:
             TargetUnavailable: none is known to have been delivered; the target needs a pause.
             BatchRefused: none was taken; fewer together may be. Never raised for a single item.

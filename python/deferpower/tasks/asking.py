@@ -87,6 +87,9 @@ class Asking(ABC):
     def get(self, task_id: int) -> TaskRecord:
         """One task.
 
+        Args:
+            task_id: its number.
+
         Raises:
             TaskError: there is none.
         """
@@ -104,7 +107,7 @@ class Asking(ABC):
         Args:
             states: only those in these; ``None`` for all.
             limit: at most so many.
-            before: only those with smaller numbers; to go on where the last list ended.
+            before: only those with a smaller number; to go on where the last list ended.
 
         Raises:
             ConfigError: a state is unknown.
@@ -137,6 +140,9 @@ class Asking(ABC):
     def cancel(self, task_id: int) -> TaskState:
         """Cancel a task that waits, or ask a running one to stop.
 
+        Args:
+            task_id: its number.
+
         Returns:
             Its state before; one that had ended stays as it is.
 
@@ -162,6 +168,9 @@ class Asking(ABC):
         for it. One before it that failed and may run at most once is not run again, and no longer
         waited for. It begins from its checkpoint. One that waits or runs is left as it is.
 
+        Args:
+            task_id: its number.
+
         Raises:
             TaskError: there is none, or it succeeded, or it comes after one that was cancelled, or
                 another task holds its key now.
@@ -175,6 +184,9 @@ class Asking(ABC):
         Of a long one the beginning and the end: 256 and 768 KiB. A line in between says how much
         was left out.
 
+        Args:
+            task_id: its number.
+
         Raises:
             TaskError: there is no such task.
         """
@@ -182,6 +194,9 @@ class Asking(ABC):
 
     def follow_logs(self, task_id: int) -> Iterator[bytes]:
         """What a command has written, and what it goes on to write, until it has ended.
+
+        Args:
+            task_id: its number.
 
         Raises:
             TaskError: there is no such task.
@@ -197,10 +212,13 @@ class Asking(ABC):
             time.sleep(_POLL_S)
 
     def prune(self, older_than_s: float | None = None) -> int:
-        """Delete tasks that ended longer ago than this; how many.
+        """Delete tasks that ended longer ago than this.
 
         Args:
             older_than_s: seconds; ``None`` takes ``retention_s``.
+
+        Returns:
+            How many.
         """
         age_s = self._retention_s if older_than_s is None else moment("older_than_s", older_than_s)
         return self._queue.prune(self.device.wall_clock() - (age_s or 0.0))
@@ -226,7 +244,7 @@ class Asking(ABC):
         Of what was observed already the more complete stays.
 
         Args:
-            slots: as `traces.read_trace` gives them, of one device.
+            slots: as `read_trace` gives them, of one device.
 
         Returns:
             How many were added, those older than 8 weeks left out.
@@ -277,6 +295,9 @@ class Asking(ABC):
     def failures(self, task_id: int) -> tuple[Failure, ...]:
         """The attempts of a task that failed, in order.
 
+        Args:
+            task_id: its number.
+
         Raises:
             TaskError: there is no such task.
         """
@@ -287,7 +308,13 @@ class Asking(ABC):
     def on_event(self, callback: Callable[[Event], None]) -> Callable[[Event], None]:
         """Have a callback called with each `Event`, in the thread in which it happens.
 
-        May be used as a decorator. What it raises is logged.
+        What it raises is logged.
+
+        Args:
+            callback: is given the event.
+
+        Returns:
+            The callback, so that this may be used as a decorator.
         """
         self._events.subscribe(callback)
         return callback
@@ -296,6 +323,10 @@ class Asking(ABC):
         """The result of a task, once it has ended. Blocks.
 
         In a task, it gives the task's place to others meanwhile.
+
+        Args:
+            task_id: its number.
+            timeout_s: how long; ``None`` for as long as it takes.
 
         Raises:
             TaskFailed: it ended without a result.

@@ -69,7 +69,14 @@ class Context:
         return self._asked.is_set()
 
     def wait_for_stop(self, timeout_s: float | None = None) -> bool:
-        """Sleep until asked to stop, at most this long; whether it was asked."""
+        """Sleep until asked to stop.
+
+        Args:
+            timeout_s: how long at most; ``None`` for as long as it takes.
+
+        Returns:
+            Whether it was asked.
+        """
         return self._asked.wait(timeout_s)
 
     def checkpoint(self, data: Any) -> None:

@@ -110,12 +110,19 @@ class TaskFunction(Generic[P, R]):
         return Arguments(self.function, (None,) if self.pass_context else ())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function now, as if it were not a task."""
+        """What the function returns, called now as if it were not a task. Arguments are its own."""
         result: R = self.function(*args, **kwargs)
         return result
 
     def defer(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
         """Have it run when its moment comes; durable when this returns.
+
+        Args:
+            args: what it is called with,
+            kwargs: likewise.
+
+        Returns:
+            A handle on the task.
 
         Raises:
             TaskError: an argument is nothing that JSON can hold.
@@ -135,6 +142,9 @@ class TaskFunction(Generic[P, R]):
         """This function, deferred with options of `BackgroundTaskManager.submit`.
 
         ``reindex.options(delay_s=60, key="notes").defer("/notes")``
+
+        Args:
+            call_options: such as ``delay_s``, ``key`` or ``after``.
         """
         return TaskFunction(
             self._manager,

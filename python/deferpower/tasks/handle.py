@@ -58,6 +58,9 @@ class Handle:
     def wait(self, timeout_s: float | None = None) -> Any:
         """What it returned, once it has ended. Blocks.
 
+        Args:
+            timeout_s: how long; ``None`` for as long as it takes.
+
         Raises:
             TaskFailed: it ended without a result.
             TimeoutError: it has not ended in time.
@@ -66,6 +69,9 @@ class Handle:
 
     async def result(self, timeout_s: float | None = None) -> Any:
         """What it returned, once it has ended. Does not hold up the event loop.
+
+        Args:
+            timeout_s: how long; ``None`` for as long as it takes.
 
         Raises:
             TaskFailed: it ended without a result.

@@ -133,6 +133,10 @@ class BackgroundTaskManager(Asking):
             function: the function, or coroutine function.
             options: see `TaskOptions`.
 
+        Returns:
+            The function, which can be called as before, or deferred; without a ``function``, what
+            makes one of it.
+
         Raises:
             ConfigError: the name is taken.
             TaskError: an option cannot be used.
@@ -197,6 +201,10 @@ class BackgroundTaskManager(Asking):
             changes: options of ``task`` for this one alone, such as ``priority`` or
                 ``constraints``.
 
+        Returns:
+            A handle on the task, or with ``on_conflict="keep"`` on the one that was
+            there.
+
         Raises:
             TaskError: an argument or an option cannot be used.
             QueueFull: there is no room.
@@ -235,6 +243,9 @@ class BackgroundTaskManager(Asking):
             options: as for `submit`, and those of `task`. Unless told otherwise it is of class
                 ``background``, and runs once (``max_attempts=1``).
 
+        Returns:
+            A handle on the task.
+
         Raises:
             TaskError: an argument or an option cannot be used.
             QueueFull, StoreError: as for `submit`.
@@ -259,6 +270,9 @@ class BackgroundTaskManager(Asking):
             function: as for `submit`.
             calls: positional arguments of each.
             options: as for `submit`; they hold for all.
+
+        Returns:
+            A handle on each, in order.
 
         Raises:
             TaskError, QueueFull, StoreError: as for `submit`; then none was added.

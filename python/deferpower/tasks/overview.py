@@ -32,7 +32,7 @@ class Waiting(NamedTuple):
         reasons: everything that keeps them; empty if nothing does but that nobody has begun them.
         size: how many they are.
         names: of their functions, sorted; empty where they were not looked at one by one.
-        first: the id of one of them.
+        first: the number of one of them.
         next_s: when time alone may change the reasons, seconds since the epoch; ``None`` if it
             will not.
     """

@@ -13,7 +13,18 @@ from deferpower.tasks.spec import Spec
 
 
 class TaskState(enum.StrEnum):
-    """Where a task stands."""
+    """Where a task stands.
+
+    Attributes:
+        BLOCKED: waits for tasks that it comes after.
+        ENQUEUED: waits for its moment.
+        RUNNING: some worker runs it.
+        SUCCEEDED: it has returned.
+        FAILED: it has failed for good; kept as a dead letter, see
+            `BackgroundTaskManager.retry`.
+        CANCELLED: somebody cancelled it.
+        EXPIRED: it gave up at its deadline.
+    """
 
     BLOCKED = "blocked"
     ENQUEUED = "enqueued"

@@ -47,26 +47,42 @@ class ManualClock:
         return self._wall_s
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: both times move on by ``seconds``, of at least 0."""
+        """Let time pass: both times move on.
+
+        Args:
+            seconds: how many, at least 0.
+        """
         seconds = _duration("advance", seconds)
         with self.change():
             self._monotonic_s += seconds
             self._wall_s += seconds
 
     def suspend(self, seconds: float) -> None:
-        """Let the machine sleep for ``seconds``: the wall clock goes on, the other stands still."""
+        """Let the machine sleep: the wall clock goes on, the other stands still.
+
+        Args:
+            seconds: how many, at least 0.
+        """
         seconds = _duration("suspend", seconds)
         with self.change():
             self._wall_s += seconds
 
     def jump(self, seconds: float) -> None:
-        """Let somebody set the wall clock forward by ``seconds``; below 0, back."""
+        """Let somebody set the wall clock forward or back.
+
+        Args:
+            seconds: how many; below 0, back.
+        """
         seconds = _number("jump", seconds)
         with self.change():
             self._wall_s += seconds
 
     def set_wall(self, wall_s: float) -> None:
-        """Let somebody set the wall clock to ``wall_s`` seconds since the epoch."""
+        """Let somebody set the wall clock.
+
+        Args:
+            wall_s: seconds since the epoch.
+        """
         wall_s = _number("set_wall", wall_s)
         with self.change():
             self._wall_s = wall_s
@@ -81,6 +97,9 @@ class ManualClock:
         """Change something that happens on this clock's time; whoever listens is told after it.
 
         Changes come one at a time, so that all who listen see them in one order.
+
+        Returns:
+            A context manager: the change is made inside.
         """
         with self._lock:
             yield
@@ -90,7 +109,14 @@ class ManualClock:
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Have ``listener`` called now and after each change, in the thread that makes it."""
+        """Have somebody called now and after each change, in the thread that makes it.
+
+        Args:
+            listener: who.
+
+        Returns:
+            A context manager: it is called until the end of that.
+        """
         with self._lock:
             self._listeners.append(listener)
             listener()

@@ -121,6 +121,7 @@ class FakeDevice(Device):
 
         Raises:
             ConfigError: a figure that cannot be; then nothing has changed.
+            TypeError: there is no figure of this name.
         """
         for name in changes:
             if name not in Changes.__annotations__:
@@ -142,7 +143,7 @@ class FakeDevice(Device):
         """Pull the charger.
 
         Args:
-            percent: charge of the battery from now on; ``None`` leaves it as it is.
+            percent: charge of the battery from now on, 0-100; ``None`` leaves it as it is.
 
         Raises:
             ConfigError: the machine has no battery to run on, and no ``percent`` gives it one.
@@ -153,7 +154,11 @@ class FakeDevice(Device):
             self.set(plugged=False, percent=percent)
 
     def read(self, max_age_s: float = 1.0) -> Reading:
-        """The machine now. Never older than the last change of the device or of its clock."""
+        """The machine now. Never older than the last change of the device or of its clock.
+
+        Args:
+            max_age_s: makes no difference.
+        """
         moves = self.clock.moves
         reading = super().read(max_age_s)
         if self._fresh[0] is not reading or self._fresh[1] != moves:
