@@ -174,7 +174,9 @@ class _Attendant:
         """
         run, context = self._run, self._run.context
         context.changed = bell.ring
-        waiter = threading.Thread(target=self._wait_for_end, args=[bell], daemon=True)
+        waiter = threading.Thread(
+            target=self._wait_for_end, args=[bell], name="deferpower-command", daemon=True
+        )
         waiter.start()
         run.pid = self._command.pid
         self._changed()
