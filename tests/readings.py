@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from deferpower.types import Cpu, Disk, Memory, Network, Power, Reading, Storage, User
+from deferpower.types import NO_BATTERY, Cpu, Disk, Memory, Network, Power, Reading, Storage, User
 
 NOON_S = 1_700_000_000.0
 """A moment since the epoch; the local time is told apart from it."""
 
-NO_BATTERY = Power(False, None, True, "none", None, None, None, None, 0)
-
 
 def on_battery(percent: float | None) -> Power:
-    return Power(True, percent, False, "discharging", -8.0, None, None, None, 1)
+    return Power(True, percent, False, "discharging", -8.0, battery_count=1)
 
 
 def plugged_in(percent: float | None = 60.0) -> Power:
-    return Power(True, percent, True, "charging", 20.0, None, None, None, 1)
+    return Power(True, percent, True, "charging", 20.0, battery_count=1)
 
 
 def a_reading(

@@ -27,7 +27,7 @@ from deferpower import (
 from deferpower._contract import CONSTRAINTS, Backend, FactsRow, Rules, WakeRow, Watch
 from deferpower.testing import FakeDevice, ManualClock
 from deferpower.thresholds import Thresholds
-from deferpower.types import Cpu, Disk, Memory, Network, Power, Storage, User
+from deferpower.types import NO_BATTERY, Cpu, Disk, Memory, Network, Power, Storage, User
 
 PATIENCE_S = 20.0
 TIMER, WOKEN, FILE, VERDICT = range(4)
@@ -120,7 +120,7 @@ class TestManualClock:
 class TestReadings:
     def test_a_machine_with_nothing_said(self, backend_name: str) -> None:
         reading = FakeDevice(backend=backend_name).read()
-        assert reading.power == Power(False, None, True, "none", None, None, None, None, 0)
+        assert reading.power == NO_BATTERY
         assert reading.cpu == Cpu(0.0, 4, None, 0.0)
         assert reading.memory is not None
         assert reading.memory.used_percent == 30.0
@@ -144,7 +144,7 @@ class TestReadings:
             power_saver=True,
         )
         reading = device.read()
-        assert reading.power == Power(True, 42.0, False, "discharging", None, None, None, None, 1)
+        assert reading.power == Power(True, 42.0, False, "discharging", battery_count=1)
         assert reading.cpu == Cpu(33.0, 4, None, 0.0)
         assert reading.memory == Memory(8 * gib, 6 * gib, 25.0)
         assert reading.storage == {"/": Storage(75.0, 64 * gib)}
@@ -289,7 +289,7 @@ class TestReadings:
             power = device.read().power
             os._exit(int(power.percent or 0) if power is not None else 0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-        assert device.read().power == Power(True, 50.0, True, "charging", None, None, None, None, 1)
+        assert device.read().power == Power(True, 50.0, True, "charging", battery_count=1)
 
 
 class TestDeciding:
@@ -595,7 +595,7 @@ class TestWaiting:
         why, sample, *_ = waiter.answer()
         assert why == VERDICT
         assert sample is not None
-        assert sample[0] == (True, 60.0, False, "discharging", None, None, None, None, 1)
+        assert sample[0] == Power(True, 60.0, False, "discharging", battery_count=1)
 
     def test_a_change_before_the_wait_is_not_missed(self, bench: Callable[..., Bench]) -> None:
         at = bench(**ON_BATTERY)

@@ -182,7 +182,7 @@ class Life:
         if not self.tells_power:
             return None
         percent, plugged = stretch.percent, stretch.plugged
-        return Power(True, percent, plugged, "unknown", None, None, None, None, 1)
+        return Power(True, percent, plugged, "unknown", battery_count=1)
 
     def _place(self, at_s: float) -> int:
         return max(bisect.bisect_right(self._starts, at_s) - 1, 0)

@@ -47,11 +47,15 @@ class Power(NamedTuple):
     percent: float | None
     plugged: bool | None
     state: PowerState
-    battery_watts: float | None
-    energy_wh: float | None
-    energy_full_wh: float | None
-    time_to_empty_s: float | None
-    battery_count: int
+    battery_watts: float | None = None
+    energy_wh: float | None = None
+    energy_full_wh: float | None = None
+    time_to_empty_s: float | None = None
+    battery_count: int = 0
+
+
+NO_BATTERY = Power(present=False, percent=None, plugged=True, state="none")
+"""A machine without a battery of its own."""
 
 
 class Cpu(NamedTuple):

@@ -17,7 +17,7 @@ from deferpower._pure.sys import Machine
 from deferpower._pure.sys.linux import LinuxMachine
 from deferpower._pure.sys.portable import PortableMachine
 from deferpower.errors import ConfigError
-from deferpower.types import Cpu
+from deferpower.types import NO_BATTERY, Cpu
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with the files of Linux")
 
@@ -92,7 +92,7 @@ class Battery:
 @pytest.mark.parametrize(
     ("battery", "expected"),
     [
-        (None, (False, None, True, "none", None, None, None, None, 0)),
+        (None, NO_BATTERY),
         (
             Battery(41, 3600, False),
             (True, 41.0, False, "discharging", None, None, None, 3600.0, 1),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deferpower._contract import Backend
-from deferpower.types import Power
+from deferpower.types import NO_BATTERY, Power
 
 Supply = dict[str, bytes]
 
@@ -55,7 +55,6 @@ FULL_FIGURES = {
     "power_now": 10_000_000,
     "capacity": 60,
 }
-NO_BATTERY = Power(False, None, True, "none", None, None, None, None, 0)
 
 
 # Which supplies count

@@ -147,7 +147,7 @@ def test_power_that_no_sensor_tells_is_no_battery(backend_name: str) -> None:
 
 
 def test_plugged_unknown_counts_as_on_battery(backend_name: str) -> None:
-    unsure = Power(True, 60.0, None, "not_charging", None, None, None, None, 1)
+    unsure = Power(True, 60.0, None, "not_charging", battery_count=1)
     task = Task(task_class=TaskClass.CHARGING_ONLY, created_s=NOON_S)
     decision = decide(task, a_reading(unsure), local_minute=0, backend=backend_name)
     assert decision.defer_to_charging

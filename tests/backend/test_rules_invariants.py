@@ -41,7 +41,7 @@ tasks = st.builds(
     on_deadline=st.sampled_from(["run", "expire"]),
 )
 powers = st.builds(
-    lambda percent, plugged: Power(True, percent, plugged, "unknown", None, None, None, None, 1),
+    lambda percent, plugged: Power(True, percent, plugged, "unknown", battery_count=1),
     percents,
     st.none() | st.booleans(),
 )

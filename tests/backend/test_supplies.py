@@ -8,6 +8,7 @@ import pytest
 
 from backend.machine import SUPPLIES, Machine, Watch
 from deferpower._contract import Backend
+from deferpower.types import NO_BATTERY
 
 TYPEC = "sys/class/typec"
 
@@ -76,7 +77,7 @@ def test_a_pack_is_pulled_and_put_back(backend: Backend, machine: Machine) -> No
 
 def test_the_directory_appears_and_goes(backend: Backend, machine: Machine) -> None:
     watch = Watch(backend, machine)
-    assert watch.power_at(1.0) == (False, None, True, "none", None, None, None, None, 0)
+    assert watch.power_at(1.0) == NO_BATTERY
     machine.pack()
     assert watch.power_at(2.0).present
     machine.remove(SUPPLIES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from deferpower.desktop import Signals
 from deferpower.errors import ConfigError
 from deferpower.thresholds import is_number
-from deferpower.types import Source, User
+from deferpower.types import NO_BATTERY, Power, Source, User
 
 if TYPE_CHECKING:
     from deferpower._contract import PowerRow, SampleRow, SourceRow
@@ -18,7 +18,6 @@ _NAME = "FakeDevice"
 _CPU_COUNT = 4
 _MEMORY_TOTAL_BYTES = 8 << 30
 _STORAGE_TOTAL_BYTES = 256 << 30
-_NO_BATTERY: PowerRow = (False, None, True, "none", None, None, None, None, 0)
 _BATTERY_STATES: dict[bool | None, PowerState] = {
     True: "charging",
     False: "discharging",
@@ -95,10 +94,10 @@ class State(NamedTuple):
 
     def _power(self) -> PowerRow:
         if self.percent is None:
-            return _NO_BATTERY
+            return NO_BATTERY
         full = self.plugged and self.percent == 100
         state = "full" if full else _BATTERY_STATES[self.plugged]
-        return (True, float(self.percent), self.plugged, state, None, None, None, None, 1)
+        return Power(True, float(self.percent), self.plugged, state, battery_count=1)
 
 
 class Machine:

@@ -12,6 +12,7 @@ from deferpower.types import PowerState
 Supply = Mapping[str, bytes]
 Kind = Literal["pack", "ups", "adapter", "peripheral", "empty bay", "other"]
 
+NO_BATTERY: PowerRow = (False, None, True, "none", None, None, None, None, 0)
 HEAD = ("type", "scope")
 """What decides which further attributes matter."""
 _PACK = (
@@ -61,9 +62,9 @@ def aggregate_power(supplies: Sequence[Supply], /) -> PowerRow:
         by_kind.setdefault(kind(supply), []).append(supply)
     upses = [_pack(supply) for supply in by_kind.get("ups", ())]
     packs = upses or [_pack(supply) for supply in by_kind.get("pack", ())]
-    plugged = _plugged(packs, bool(upses), by_kind.get("adapter", []))
     if not packs:
-        return (False, None, plugged, "none", None, None, None, None, 0)
+        return NO_BATTERY
+    plugged = _plugged(packs, bool(upses), by_kind.get("adapter", []))
     state: PowerState = next((s for s in _STATES_BY_RANK if _any_is(packs, s)), "unknown")
     watts = _total([pack.watts for pack in packs])
     energy_wh = _total([pack.energy_wh for pack in packs])
@@ -161,8 +162,6 @@ def _kind_of_type(supply: Supply) -> Literal["pack", "ups", "adapter", "other"] 
 
 
 def _plugged(packs: list[Pack], on_ups: bool, adapters: list[Supply]) -> bool | None:
-    if not packs:
-        return True
     if on_ups:
         if _any_is(packs, "discharging"):
             return False

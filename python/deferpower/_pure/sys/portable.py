@@ -13,6 +13,7 @@ import psutil
 from deferpower._contract import PowerRow, SourceRow, StorageRow
 from deferpower._pure.parse.diskstats import whole_disks
 from deferpower._pure.parse.netdev import outer_interfaces
+from deferpower._pure.parse.power import NO_BATTERY
 from deferpower._pure.reading import Traffic
 from deferpower._pure.sys.storage import FileSystems
 from deferpower.errors import ConfigError
@@ -31,7 +32,6 @@ _ASKED = {
     "network": "psutil.net_io_counters",
     "power": "psutil.sensors_battery",
 }
-_NO_BATTERY: PowerRow = (False, None, True, "none", None, None, None, None, 0)
 
 
 class PortableMachine:
@@ -119,7 +119,7 @@ class PortableMachine:
             return None
         battery = self._ask("power", psutil.sensors_battery)
         if battery is None:
-            return None if self._status["power"][0] == "failing" else _NO_BATTERY
+            return None if self._status["power"][0] == "failing" else NO_BATTERY
         self._status["power"] = "ok", "pack"
         percent = min(max(float(battery.percent), 0.0), 100.0)
         plugged = battery.power_plugged
