@@ -12,8 +12,8 @@ from deferpower.constraints import Constraints
 from deferpower.errors import ConfigError
 from deferpower.scheduler import decide
 from deferpower.task import Decision, Task, TaskClass, Verdict
-from deferpower.types import Power, Reading, Storage
-from readings import NO_BATTERY, NOON_S, a_reading, on_battery, plugged_in
+from deferpower.types import NO_BATTERY, Power, Reading, Storage
+from readings import NOON_S, a_reading, on_battery, plugged_in
 
 # R run now, B defer to background, C defer to charging. Percentages are of a machine on battery.
 TABLE = """

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from deferpower.constraints import Constraints
 from deferpower.scheduler import decide
 from deferpower.task import Decision, Task, TaskClass, Verdict
-from deferpower.types import Power, Reading
-from readings import NO_BATTERY, NOON_S, a_reading
+from deferpower.types import NO_BATTERY, Power, Reading
+from readings import NOON_S, a_reading
 
 # The backend is the same for all examples of one run.
 per_backend = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
