@@ -1,5 +1,6 @@
 //! The quiet wait as Python sees it.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,8 +68,15 @@ impl Watch {
             now_s,
         })?;
         loop {
-            if let Some(wake) = py.detach(|| wait.go_on())? {
-                return wake_row(py, &wake);
+            // Dropped in there, too: with the last wait of a watch that was closed go its files.
+            let ended = py.detach(move || match wait.go_on() {
+                Ok(None) => ControlFlow::Continue(wait),
+                Ok(Some(wake)) => ControlFlow::Break(Ok(wake)),
+                Err(error) => ControlFlow::Break(Err(error)),
+            });
+            match ended {
+                ControlFlow::Break(wake) => return wake_row(py, &wake?),
+                ControlFlow::Continue(interrupted) => wait = interrupted,
             }
             py.check_signals()?;
         }
@@ -78,8 +86,9 @@ impl Watch {
         self.0.wake();
     }
 
-    fn close(&self) {
-        self.0.close();
+    fn close(&self, py: Python<'_>) {
+        // It takes the kernel 20 ms to let go of files that it announced changes of.
+        py.detach(|| self.0.close());
     }
 }
 

@@ -9,6 +9,8 @@ import json
 import logging
 import socket
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,37 @@ def test_connections_are_kept(server: Server, target: HttpTarget) -> None:
         target.send(some(2))
     assert server.count == 3
     assert server.connections == 1
+
+
+# In a process of its own, where nothing is imported yet.
+FIRST_REQUEST = """
+import asyncio, sys, threading
+
+imported = []
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread():
+            imported.append(name)
+
+async def main():
+    target = HttpTarget(sys.argv[1])
+    sys.meta_path.insert(0, Finder())
+    await target.send_async([SyncItem("k1", "1")])
+    await target.close_async()
+
+from deferpower.sync import HttpTarget, SyncItem
+asyncio.run(main())
+print(*(name for name in imported if name.partition(".")[0] in ("anyio", "httpcore2", "ssl")))
+"""
+
+
+def test_the_first_request_imports_nothing_on_the_event_loop(server: Server) -> None:
+    words = [sys.executable, "-c", FIRST_REQUEST, server.url]
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.split() == []
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("count", [1, 5])

@@ -178,7 +178,7 @@ class HttpTarget:
     async def _exchange(self, request: Message) -> Answer:
         import httpx2
 
-        client = self._client()
+        client = await self._client()
         async with client.stream(
             self._method,
             self._url,
@@ -193,13 +193,14 @@ class HttpTarget:
                 body = None
             return Answer(response.status_code, response.headers, body)
 
-    def _client(self) -> httpx2.AsyncClient:
+    async def _client(self) -> httpx2.AsyncClient:
         """The connections of the event loop that runs."""
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._open()
-        return client
+        if loop not in self._clients:
+            # The first imports much, and each reads certificates: 70 ms without the loop.
+            opened = await asyncio.to_thread(self._open)
+            self._clients.setdefault(loop, opened)
+        return self._clients[loop]
 
     def _unavailable(
         self, problem: str, error: Exception, maybe_delivered: bool
@@ -288,7 +289,7 @@ def _opener(
     timeout_s: float,
     ca_file: str | Path | None,
 ) -> tuple[httpx2.URL, Callable[[], httpx2.AsyncClient]]:
-    """Where to send, and what opens a client for an event loop."""
+    """Where to send, and what opens a client; not to be called on an event loop."""
     try:
         import httpx2
     except ImportError:
@@ -311,6 +312,9 @@ def _opener(
         response.request.url = url  # digests are made of it
 
     def open_client() -> httpx2.AsyncClient:
+        import anyio
+
+        anyio.run(anyio.sleep, 0)  # has it import what the first request would
         return httpx2.AsyncClient(
             auth=auth,
             headers={"User-Agent": "deferpower", "Accept-Encoding": "identity"},
