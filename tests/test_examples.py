@@ -16,6 +16,7 @@ import pytest
 
 import deferpower
 from cli.support import Laptop, wait_until
+from sync.server import Server
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -155,6 +156,27 @@ def test_the_script_says_why_and_goes_on_when_it_is_run_again(
     assert [line.partition(" ")[0] for line in lines[:4]] == ["1", "2", "3", "4"]
     assert "it comes after task 1" in lines[3]
     assert lines[4] == "told of the pictures"
+
+
+def test_the_control_loop_has_everything_done_beside_it(
+    laptop: Laptop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    laptop.charge(90)
+    words = [sys.executable, str(EXAMPLES / "control_loop.py"), str(tmp_path / "state")]
+    with Server() as server:
+        words += ["--ticks", "1500", "--send-to", server.url]
+        direct = {**environment, "NO_PROXY": "127.0.0.1"}
+        ran = subprocess.run(words, env=direct, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("waiting: not charging")
+    happened = dict(re.findall(r"^(\w+ \w+): (\d+)$", ran.stdout, re.M))
+    assert happened["submitted tidy_up"] == "15"
+    assert happened["submitted announce"] == "16"  # one of them before the loop began
+    assert int(happened["succeeded announce"]) > 1
+    assert int(happened["succeeded tidy_up"]) > 0
+    assert "started learn" not in happened
+    assert "\n1500 ticks\n" in ran.stdout
+    assert len(server.received) > 1
 
 
 def test_the_queue_of_the_command_line(

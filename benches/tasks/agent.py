@@ -1,6 +1,6 @@
 """Prints how late an agent's loop of a millisecond gets, with each part of deferpower beside it.
 
-    python -m benches.tasks.agent [--seconds 3] [--rounds 7] [--switch-interval 0.0005]
+    python -m benches.tasks.agent [--seconds 3] [--rounds 7] [--loop select]
 
 The loop is measured alone, beside each part on both backends, and beside all of them at once:
 
@@ -12,19 +12,27 @@ The loop is measured alone, beside each part on both backends, and beside all of
 - ``events``: as ``thread tasks``, with a callback that hands each event to the loop;
 - ``questions``: ``why`` and ``forecast``, twice a second;
 - ``sync``: an item queued every 100 ms, sent to a server in another process by the manager's own
-  thread (``start``) or by the loop (``async with``); ``everything`` has the first.
+  thread (``start``) or by the loop (``async with``); ``everything`` has the first;
+- ``everything, handed over``: all that, but the loop only puts into a queue what a thread then
+  does, and nothing wakes it up, as in ``examples/control_loop.py``.
 
-Each is a process of its own, in turns; figures are medians over the rounds. On a machine that
-others use, their load is in every figure.
+Each is a process of its own, in turns; figures are medians over the rounds. asyncio's usual loop
+sleeps in epoll, which counts in whole milliseconds: woken up in between, it is late for its next
+tick. One that sleeps in select is not (``--loop select``).
+
+On a machine that others use, their load is in every figure; as root, ``chrt -f 10`` before the
+command keeps it out.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
 import contextlib
 import json
 import resource
+import selectors
 import statistics
 import subprocess
 import sys
@@ -36,12 +44,17 @@ from pathlib import Path
 from benches.python.table import machine
 from benches.sync.throughput import server
 from benches.tasks.lag import lags, quantiles
+from examples.control_loop import Hands
 
 from deferpower import BackgroundSyncManager, BackgroundTaskManager, Constraints, Device, Verdict
 
 REPOSITORY = Path(__file__).parents[2]
 EVERY_S, WARM_S = 0.1, 1.0
 ALONE = "alone"
+LOOPS = {
+    "epoll": asyncio.new_event_loop,
+    "select": lambda: asyncio.SelectorEventLoop(selectors.SelectSelector()),
+}
 BACKENDS = ("native", "pure")
 NOW = Verdict.EXECUTE_NOW
 DATA = {"note": 7, "text": "a hundred bytes or so, as events of a program often are"}
@@ -130,9 +143,32 @@ class Agent:
     async def everything(self) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             for part in PARTS.values():
-                if part not in (Agent.everything, Agent.sync_on_loop):
+                if part not in (Agent.everything, Agent.handed_over, Agent.sync_on_loop):
                     await stack.enter_async_context(part(self))
             yield
+
+    @contextlib.asynccontextmanager
+    async def handed_over(self) -> AsyncIterator[None]:
+        hands = Hands()
+        waits = await asyncio.to_thread(self.idle.defer)
+        events: collections.deque[object] = collections.deque(maxlen=100)
+        self.tasks.on_event(events.append)
+        await asyncio.to_thread(self.tasks.start)
+        await asyncio.to_thread(self.sync.start)
+
+        async def put() -> None:
+            hands.put(self.device.read, 0)
+            for function, args in ((self.in_thread, ()), (self.on_loop, (0,)), (self.at_rest, ())):
+                hands.put(function.defer, *args)
+            hands.put(self.sync.queue_for_sync, DATA)
+            if time.monotonic() % 0.5 < EVERY_S:
+                hands.put(self.tasks.why, waits.id)
+                hands.put(self.tasks.forecast)
+
+        async with every(EVERY_S, put):
+            yield
+        for stop in (hands.close, self.tasks.stop, self.sync.stop):
+            await asyncio.to_thread(stop)
 
 
 PARTS: dict[str, Callable[[Agent], contextlib.AbstractAsyncContextManager[None]]] = {
@@ -146,6 +182,7 @@ PARTS: dict[str, Callable[[Agent], contextlib.AbstractAsyncContextManager[None]]
     "sync in its thread": Agent.sync_in_thread,
     "sync on the loop": Agent.sync_on_loop,
     "everything": Agent.everything,
+    "everything, handed over": Agent.handed_over,
 }
 
 
@@ -187,12 +224,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="how often, in turns")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
+    parser.add_argument("--loop", choices=LOOPS, default="epoll", help="what it sleeps in")
     parser.add_argument("--switch-interval", type=float, default=sys.getswitchinterval())
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         sys.setswitchinterval(options.switch_interval)
-        json.dump(asyncio.run(run(*options.measure, options.seconds)), sys.stdout)
+        with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
+            json.dump(runner.run(run(*options.measure, options.seconds)), sys.stdout)
         return
     print(machine())
     contenders = [(ALONE, "")]
@@ -202,7 +241,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for part, backend in contenders:
                 command = [sys.executable, "-m", "benches.tasks.agent"]
-                command += ["--seconds", str(options.seconds)]
+                command += ["--seconds", str(options.seconds), "--loop", options.loop]
                 command += ["--switch-interval", str(options.switch_interval)]
                 command += ["--measure", part, backend, url]
                 done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True)
