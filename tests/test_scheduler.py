@@ -331,6 +331,26 @@ class TestCustomConditions:
         assert "'docked' failed" in caplog.text
         assert "no dock" in caplog.text
 
+    def test_one_that_raises_is_told_of_once_until_it_answers(
+        self, backend_name: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        answers: list[bool | None] = [None, None, True, None]
+
+        def dock(_: Reading) -> bool:
+            answer = answers.pop(0)
+            if answer is None:
+                raise OSError("no dock")
+            return answer
+
+        scheduler = IntelligentScheduler(backend=backend_name, predicates={"docked": dock})
+        task = Task(constraints=Constraints(custom="docked"), created_s=NOON_S)
+        told = []
+        for second in range(4):
+            with caplog.at_level(logging.ERROR, "deferpower"):
+                scheduler.schedule_task(task, a_reading()._replace(monotonic_s=float(second)))
+            told.append(len(caplog.records))
+        assert told == [1, 1, 1, 2]
+
     def test_an_unknown_one(self, backend_name: str) -> None:
         scheduler = IntelligentScheduler(backend=backend_name)
         task = Task(prefer=Constraints(custom="docked"), created_s=NOON_S)

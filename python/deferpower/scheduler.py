@@ -137,6 +137,7 @@ class IntelligentScheduler:
         self._backend = device.backend_name if backend is None and device is not None else backend
         self._classifier = classifier
         self._predicates = _checked_predicates(predicates or {})
+        self._failing: set[str] = set()
         self._local_minute = local_minute or _system_minute
         self._decider = _Decider(
             self.thresholds, tuple(self._predicates), self._backend, self._local_minute
@@ -293,10 +294,23 @@ class IntelligentScheduler:
             return self._decider.evaluate(running)
 
     def _observe(self, reading: Reading) -> None:
-        holds = {
-            name: _holds(name, predicate, reading) for name, predicate in self._predicates.items()
-        }
+        holds = {name: self._holds(name, reading) for name in self._predicates}
         self._decider.observe(reading, self._local_minute(reading.wall_s), holds)
+
+    def _holds(self, name: str, reading: Reading) -> bool:
+        try:
+            holds = bool(self._predicates[name](reading))
+        except Exception:
+            if name not in self._failing:  # told once: it is asked many times a second
+                import logging  # costs milliseconds, and is hardly ever needed
+
+                self._failing.add(name)
+                logging.getLogger(__name__).exception(
+                    "condition %r failed; it is taken as not holding as long as it does", name
+                )
+            return False
+        self._failing.discard(name)
+        return holds
 
 
 class _Decider:
@@ -490,18 +504,6 @@ def _checked_predicates(predicates: Mapping[str, Predicate]) -> dict[str, Predic
         if not callable(predicate):
             raise ConfigError(f"predicates[{name!r}]: {predicate!r} cannot be called")
     return dict(predicates)
-
-
-def _holds(name: str, predicate: Predicate, reading: Reading) -> bool:
-    try:
-        return bool(predicate(reading))
-    except Exception:
-        import logging  # costs milliseconds, and is hardly ever needed
-
-        logging.getLogger(__name__).exception(
-            "condition %r failed; it is taken as not holding", name
-        )
-        return False
 
 
 def _facts(reading: Reading, local_minute: int, custom: int) -> FactsRow:
