@@ -264,20 +264,33 @@ def _claimed(
     return [Claimed._make(row[:9]) for row in rows]
 
 
-def release(cursor: apsw.Cursor, worker: int, tasks: Iterable[int], now_s: float) -> None:
-    """Give back tasks that were claimed and not started; the attempt does not count."""
+def release(cursor: apsw.Cursor, worker: int, tasks: Iterable[int], now_s: float) -> list[int]:
+    """Give back tasks that were claimed and not started; the attempt does not count.
+
+    Returns:
+        Those that somebody wants cancelled, and that are.
+    """
+    asked = set(asked_to_stop(cursor, worker))
+    given_back = [*tasks]
     cursor.executemany(
         "UPDATE tasks SET state = ?, worker = NULL, attempts = attempts - 1, started_s = NULL,"
         " due_s = min(due_s, ?), wake_s = ?, since_s = ? WHERE id = ? AND worker = ?",
-        [(State.ENQUEUED, now_s, now_s, now_s, task, worker) for task in tasks],
+        [(State.ENQUEUED, now_s, now_s, now_s, t, worker) for t in given_back if t not in asked],
     )
+    cancelled = [task for task in given_back if task in asked]
+    cursor.executemany(
+        "UPDATE tasks SET state = ?, worker = NULL, attempts = attempts - 1, started_s = NULL,"
+        " finished_s = ?, asked = 0 WHERE id = ?",
+        [(State.CANCELLED, now_s, task) for task in cancelled],
+    )
+    return cancelled
 
 
 def finish(cursor: apsw.Cursor, worker: int, ended: Sequence[Ended]) -> list[Ended]:
     """Write what became of tasks that this worker ran.
 
     A task that was taken from the worker meanwhile, since it seemed dead, is left as it is. One
-    that would run again, and that somebody wants cancelled, is cancelled.
+    that did not succeed, and that somebody wants cancelled, is cancelled.
 
     Returns:
         What was written.
@@ -290,7 +303,9 @@ def finish(cursor: apsw.Cursor, worker: int, ended: Sequence[Ended]) -> list[End
         ).fetchall()
     )
     written = [
-        row._replace(state=State.CANCELLED) if row.state not in ENDED and asked[row.id] else row
+        row._replace(state=State.CANCELLED)
+        if asked[row.id] and row.state is not State.SUCCEEDED
+        else row
         for row in ended
         if row.id in asked
     ]

@@ -324,10 +324,13 @@ class Worker:
                 return
             ids = [run.id for run in given_back]
             now_s = self._device.wall_clock()
+
+            def work(cursor: apsw.Cursor) -> tuple[list[int], list[int]]:
+                cancelled = turns.release(cursor, self.id, ids, now_s)
+                return cancelled, chains.settle(cursor, cancelled, now_s)
+
             try:
-                self._queue.database.write(
-                    lambda cursor: turns.release(cursor, self.id, ids, now_s)
-                )
+                cancelled, cascade = self._queue.database.write(work)
             except BaseException:
                 self._ready.extendleft(reversed(given_back))
                 raise
@@ -335,6 +338,10 @@ class Worker:
                 del self._running[task_id]
                 self._claiming.let_go(task_id)
             self._claiming.claim_no_further()
+        for task_id in cancelled:
+            self._events.emit("cancelled", task_id)
+            self._events.release(task_id)
+        self._report_cascade(cascade)
 
     def look_after_runs(self) -> None:
         """Tell running tasks what machine, clock and user mean for them."""
