@@ -7,6 +7,7 @@
 #   make pictures docs/pictures, from what a terminal really shows (installs rich and pyte)
 #   make check    test and lint: what must hold before a change is taken
 #   make bench    the benches, on an optimized build
+#   make fuzz     fuzz the Rust parsers and tables, a minute each (needs cargo-fuzz)
 #   make peers    the benches of durable tasks, beside other queues (installs those)
 #   make wheels   source distribution, pure wheel and native wheel, into dist/, looked through
 #   make check-wheels    the suite on each of them, installed into an environment of its own
@@ -46,6 +47,7 @@ FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,n
 .PHONY: cargo-present not-editable
 .PHONY: dev test lint check bench optimized peers wheels cargo-present not-editable
 .PHONY: dev test lint check bench peers reference wheels cargo-present not-editable
+.PHONY: dev test lint check bench fuzz peers wheels cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -93,6 +95,7 @@ lint: cargo-present $(VENV)/.installed-native
 	$(BIN)/mypy build_backend tests tools
 	$(BIN)/python -m mypy.stubtest deferpower._native
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --features python -- -D warnings
 	cargo clippy --locked --all-targets --features portable -- -D warnings
@@ -117,6 +120,10 @@ bench: optimized
 	cargo bench --locked --features portable --bench parsers
 
 peers: optimized
+fuzz: cargo-present
+	$(PYTHON) fuzz/run.py
+
+peers: cargo-present $(VENV)/.installed-native
 	$(BIN)/python -m pip install --quiet --group peers
 	cargo bench --locked --features portable --bench compare --no-run
 	$(BIN)/python -m benches.peers --output benches/RESULTS.md

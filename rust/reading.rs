@@ -257,12 +257,17 @@ pub fn no_tick_between(before: &Load, after: &Load) -> bool {
     }
 }
 
+/// A part of a whole, 0-100: rounding takes large ones above.
+pub fn percent_of(part: f64, whole: f64) -> f64 {
+    (100.0 * part / whole).min(100.0)
+}
+
 /// Share of all processors' time that was not idle, 0-100.
 pub fn busy_percent(before: &Load, after: &Load) -> Option<f64> {
     let (before, after) = (before.cpu?, after.cpu?);
     let busy = after.busy.checked_sub(before.busy)?;
     let passed = u128::from(busy) + u128::from(after.idle.checked_sub(before.idle)?);
-    (passed > 0).then(|| 100.0 * busy as f64 / passed as f64)
+    (passed > 0).then(|| percent_of(busy as f64, passed as f64))
 }
 
 /// The part of `busy_percent` that this process and its work used.

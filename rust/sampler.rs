@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::idle::{IdleRules, IdleTracker};
 use crate::reading::{
     Counters, Cpu, Disk, Load, Memory, MemoryBytes, Network, Sample, Source, Traffic, busy_percent,
-    no_tick_between, own_percent, rates,
+    no_tick_between, own_percent, percent_of, rates,
 };
 use crate::sys::{Machine, System};
 
@@ -169,7 +169,7 @@ fn traffic(before: &Traffic, after: &Traffic, seconds: f64) -> Option<(Option<f6
 fn memory(MemoryBytes { total, available }: MemoryBytes) -> Option<Memory> {
     let used_percent = total
         .zip(available)
-        .map(|(total, available)| 100.0 * (total - available) as f64 / total as f64);
+        .map(|(total, available)| percent_of((total - available) as f64, total as f64));
     (total.is_some() || available.is_some()).then_some(Memory {
         total_bytes: total,
         available_bytes: available,

@@ -29,6 +29,8 @@ const LONGEST_ABSENCE_H: usize = 168;
 const LAST_SHARE: f64 = 0.6;
 
 const ROW_BYTES: usize = 32;
+/// No moment lies later: every era up to it is gone through.
+const LATEST_S: f64 = 1e11;
 
 /// What is known of a state at a moment.
 type State = Option<bool>;
@@ -429,9 +431,10 @@ fn check_hours(hours: &[LocalHour]) -> Result<(), Error> {
     }
     let mut before_s = -1.0;
     for &(start_s, hour_of_week) in hours {
-        if !(before_s < start_s && start_s < f64::INFINITY) || hour_of_week >= 168 {
+        if !(before_s < start_s && start_s < LATEST_S) || hour_of_week >= 168 {
             return Err(Error::Config(
-                "hours: starts must rise from 0 on, hours of the week be 0 to 167".into(),
+                "hours: starts must rise from 0 on, to below 1e11; hours of the week be 0 to 167"
+                    .into(),
             ));
         }
         before_s = start_s;

@@ -20,7 +20,7 @@ use crate::parse::stat::cpu_lines;
 use crate::parse::{
     parse_diskstats, parse_meminfo, parse_netdev, parse_pressure, parse_process_stat, parse_stat,
 };
-use crate::reading::{MemoryBytes, Power, Source, Storage, Ticks, Traffic};
+use crate::reading::{MemoryBytes, Power, Source, Storage, Ticks, Traffic, percent_of};
 
 pub mod bells;
 mod held;
@@ -226,7 +226,7 @@ fn file_system(path: &std::ffi::CStr) -> Result<Storage, Errno> {
     let used_percent = if used + free == 0 {
         0.0
     } else {
-        100.0 * used as f64 / (used + free) as f64
+        percent_of(used as f64, (used + free) as f64)
     };
     Ok(Storage {
         used_percent,

@@ -17,7 +17,7 @@ use self::batteries::{UNREADABLE, pack};
 use super::Machine;
 use crate::error::Error;
 use crate::parse::power::{Pack, plugged_by_packs, together};
-use crate::reading::{MemoryBytes, Power, Source, Status, Storage, Ticks, Traffic};
+use crate::reading::{MemoryBytes, Power, Source, Status, Storage, Ticks, Traffic, percent_of};
 
 mod batteries;
 
@@ -253,7 +253,7 @@ impl Portable {
         let (total, free) = (disk.total_space(), disk.available_space());
         let used = total.checked_sub(free)?;
         let used_percent = if total > 0 {
-            100.0 * used as f64 / total as f64
+            percent_of(used as f64, total as f64)
         } else {
             0.0
         };

@@ -1,7 +1,7 @@
 //! A table of usage as bytes, with a version and a checksum.
 
-use super::estimates::{CELLS, EVENTS, HORIZONS, later_bucket};
-use super::{OpenHour, Present, Run, UsageTable};
+use super::estimates::{CELLS, EVENTS, HORIZONS, LEVELS, later_bucket};
+use super::{ERA_H, LATEST_S, OpenHour, Present, Run, UsageTable};
 use crate::error::Error;
 
 const MAGIC: &[u8; 16] = b"deferpower usage";
@@ -56,13 +56,19 @@ impl UsageTable {
             .iter()
             .map(|&eight| f64::from_le_bytes(eight))
             .collect();
+        let (now, cells) = numbers.split_at(PRESENT);
         let mut table = Self::new();
-        table.present = present(&numbers);
-        table.estimates.cells = numbers[PRESENT..].to_vec();
-        if table.present.hour.start_s >= 0.0 {
-            table.enter_era();
+        if is_present(now) {
+            table.present = present(now);
+            table.estimates.cells = cells.to_vec();
+            if table.present.hour.start_s >= 0.0 {
+                table.enter_era();
+            }
+            if table.estimates.are_sums() {
+                return Ok(table);
+            }
         }
-        Ok(table)
+        wrong("damaged, it holds a number that cannot be")
     }
 
     fn present_numbers(&self) -> Vec<f64> {
@@ -91,6 +97,36 @@ impl UsageTable {
         numbers.push(hour.seen_s);
         numbers
     }
+}
+
+/// Whether these are numbers of a present: a checksum is no proof that a table was written.
+fn is_present(numbers: &[f64]) -> bool {
+    let is_amount = |number: &f64| (0.0..=LATEST_S).contains(number);
+    let is_amount_or_unknown = |number: f64| number == UNKNOWN || is_amount(&number);
+    let is_share = |share: f64| share == UNKNOWN || (0.0..=1.0).contains(&share);
+    let is_below = |number: f64, end: f64| (0.0..end).contains(&number) && number.fract() == 0.0;
+    let (start_s, end_s) = (numbers[2], numbers[3]);
+    let hour_is_one = start_s == UNKNOWN && end_s == UNKNOWN
+        || is_amount(&start_s) && is_amount(&end_s) && start_s < end_s;
+    let (runs, surprises) = numbers[HOUR_NUMBERS..PRESENT - 1].split_at(RUN_NUMBERS * EVENTS);
+    let is_run = |run: &[f64]| {
+        is_amount(&run[0])
+            && is_amount(&run[1])
+            && matches!(run[2], UNKNOWN | 0.0 | 1.0)
+            && is_amount(&run[3])
+            && is_share(run[4])
+            && is_below(run[5], LEVELS as f64)
+    };
+    is_amount_or_unknown(numbers[0])
+        && is_below(numbers[1], LATEST_S / (3600 * ERA_H) as f64)
+        && hour_is_one
+        && is_below(numbers[4], 168.0)
+        && numbers[5..HOUR_NUMBERS].iter().all(is_amount)
+        && is_amount(&numbers[PRESENT - 1])
+        && runs.chunks_exact(RUN_NUMBERS).all(is_run)
+        && surprises
+            .iter()
+            .all(|surprise| surprise.is_nan() || surprise.abs() <= 2.0)
 }
 
 fn present(numbers: &[f64]) -> Present {

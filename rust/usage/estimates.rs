@@ -5,7 +5,7 @@ pub const EVENTS: usize = 3;
 /// Hours over which the present state says anything.
 pub(super) const HORIZONS: usize = 24;
 const BUCKETS: usize = 8;
-const LEVELS: usize = 4;
+pub(super) const LEVELS: usize = 4;
 const PRODUCTS_EACH: usize = 5;
 
 // Where the sums of one event lie: observed hours and hours in which it held, by hour of the
@@ -52,6 +52,8 @@ const LEVEL_FACTORS: [f64; LEVELS] = [2.0, 1.3, 1.0, 0.3];
 const RATE_PRIOR_H: f64 = 10.0;
 const STEP_S: f64 = 300.0;
 const LONGEST_HOLD_S: f64 = 86400.0;
+/// Far more than all hours of a life at their greatest weight.
+const SUM_MOST: f64 = 1e15;
 
 /// When an hour of the local clock begins, and its hour of the week.
 pub type LocalHour = (f64, usize);
@@ -80,6 +82,22 @@ impl Estimates {
         for cell in &mut self.cells {
             *cell *= factor;
         }
+    }
+
+    /// Whether the cells are sums of observations, from which probabilities can be told.
+    pub fn are_sums(&self) -> bool {
+        let is_count = |count: &f64| (0.0..=SUM_MOST).contains(count);
+        let is_product = |product: &f64| product.abs() <= SUM_MOST;
+        let (events, awake) = self.cells.split_at(AWAKE_CELLS);
+        events.chunks_exact(EVENT_CELLS).all(|cells| {
+            let products = &cells[PRODUCTS..AT_RISK];
+            cells[..PRODUCTS].iter().all(is_count)
+                && products.iter().all(is_product)
+                && products
+                    .chunks_exact(PRODUCTS_EACH)
+                    .all(|sums| self.ridged(sums).2 > 0.0)
+                && cells[AT_RISK..].iter().all(is_count)
+        }) && awake.iter().all(is_count)
     }
 
     /// Hours observed in all, faded as their weight has.
@@ -181,12 +199,17 @@ impl Estimates {
         let first = event * EVENT_CELLS + PRODUCTS + PRODUCTS_EACH * horizon;
         let sums = &self.cells[first..][..PRODUCTS_EACH];
         let (cs, ce, se) = (sums[1], sums[3], sums[4]);
-        let cc = sums[0] + CLOCK_RIDGE * self.unit;
-        let ss = sums[2] + STATE_RIDGE * self.unit;
-        let determinant = cc * ss - cs * cs;
+        let (cc, ss, determinant) = self.ridged(sums);
         let clock_weight = 1.0 + (ss * ce - cs * se) / determinant;
         let state_weight = STATE_WEIGHTS[horizon] + (cc * se - cs * ce) / determinant;
         clamp(base + clock_weight * clock + state_weight * state)
+    }
+
+    /// The squares of clock and state with their ridges, and the determinant of the regression.
+    fn ridged(&self, sums: &[f64]) -> (f64, f64, f64) {
+        let cc = sums[0] + CLOCK_RIDGE * self.unit;
+        let ss = sums[2] + STATE_RIDGE * self.unit;
+        (cc, ss, cc * ss - sums[1] * sums[1])
     }
 
     /// Count time at risk of a run at an age, weighted.

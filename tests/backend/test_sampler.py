@@ -454,3 +454,14 @@ def test_what_is_no_number_is_refused(
 def test_idle_rules_that_are_no_numbers_are_refused(backend: Backend, machine: Machine) -> None:
     with pytest.raises(ConfigError, match=r"^idle_rules: not a number"):
         Watch(backend, machine, rules=IdleRules(dwell_s=math.nan))
+
+
+def test_rounding_takes_no_share_above_the_whole(backend: Backend, server: Machine) -> None:
+    """Counters that large are absurd, and fit in their 64 bits."""
+    watch = Watch(backend, server)
+    watch.at(50.0)
+    server.cpu(busy=1000 + 824_652_759_421_574, idle=9000)
+    server.memory(467_952_330_434_387, 0)
+    sample = watch.at(51.0)
+    assert sample.cpu == Cpu(100.0, 2, None, None)
+    assert sample.memory == Memory(467_952_330_434_387 * 1024, 0, 100.0)

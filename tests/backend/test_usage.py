@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from collections.abc import Iterable
 
 import pytest
@@ -184,6 +185,57 @@ def test_damaged_bytes_are_refused(backend: Backend, table: UsageTable, place: i
     assert table.to_bytes() == before
 
 
+def forged(data: bytes, changes: dict[int, float]) -> bytes:
+    """Bytes of a table with other numbers in places, and the checksum that fits."""
+    numbers = list(struct.unpack(f"<{(len(data) - 22) // 8}d", data[22:]))
+    for place, number in changes.items():
+        numbers[place] = number
+    body = struct.pack(f"<{len(numbers)}d", *numbers)
+    return data[:18] + struct.pack("<I", zlib.crc32(body)) + body
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {0: NAN},  # the end
+        {0: 1e300},
+        {1: -1e300},  # the era, up to which there is a step for each
+        {1: 1e300},
+        {1: 0.5},
+        {2: math.inf},  # the open hour
+        {2: 1e300, 3: 2e300},
+        {3: MONDAY_S - 1.0},
+        {4: 168.0},
+        {4: -1.0},
+        {5: NAN},
+        {9: -5.0},  # the run of an event
+        {11: 0.5},
+        {12: math.inf},
+        {13: 1.5},
+        {14: 4.0},
+        {14: 1e18},
+        {27: 3.0},  # a surprise
+        {99: NAN},  # seconds seen
+        {100: NAN},  # the sums
+        {100: -1.0},
+        {500: math.inf},
+        {487: 1e6},  # of which no regression can be told
+        {-1: 1e300},
+    ],
+    ids=str,
+)
+def test_numbers_that_cannot_be_are_refused_though_the_checksum_fits(
+    backend: Backend, table: UsageTable, changes: dict[int, float]
+) -> None:
+    table.learn(hours_of(0, 60), nights(2) + packed([(MONDAY_S + 2 * 86_400, 300.0, 0.0, 1.0)]))
+    data = table.to_bytes()
+    assert backend.UsageTable.from_bytes(forged(data, {})).to_bytes() == data
+    for take in (backend.UsageTable.from_bytes, table.merge):
+        with pytest.raises(ConfigError, match="history: damaged, it holds a number"):
+            take(forged(data, changes))
+    assert table.to_bytes() == data
+
+
 GOOD_ROW = (MONDAY_S, 300.0, 0.5, 1.0)
 
 
@@ -212,7 +264,14 @@ def test_wrong_rows_are_named_and_teach_nothing(
 def test_other_wrong_arguments(table: UsageTable) -> None:
     with pytest.raises(ConfigError, match="whole number of rows"):
         table.learn(hours_of(0, 2), b"x" * 33)
-    for hours in ([], [(5.0, 1), (5.0, 2)], [(NAN, 0)], [(0.0, 168)], [(math.inf, 0)]):
+    for hours in (
+        [],
+        [(5.0, 1), (5.0, 2)],
+        [(NAN, 0)],
+        [(0.0, 168)],
+        [(math.inf, 0)],
+        [(1e300, 0)],
+    ):
         with pytest.raises(ConfigError, match="hours"):
             table.forecast(hours)
     with pytest.raises(ConfigError, match="now_s"):

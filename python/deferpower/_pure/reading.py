@@ -37,6 +37,11 @@ def no_tick_between(before: Counters, after: Counters) -> bool:
     return before.cpu[:2] == after.cpu[:2]
 
 
+def percent_of(part: float, whole: float) -> float:
+    """A part of a whole, 0-100: rounding takes large ones above."""
+    return min(100.0 * part / whole, 100.0)
+
+
 def busy_percent(before: Counters, after: Counters) -> float | None:
     """Share of all processors' time that was not idle, 0-100."""
     if before.cpu is None or after.cpu is None:
@@ -44,7 +49,7 @@ def busy_percent(before: Counters, after: Counters) -> float | None:
     busy, idle = after.cpu[0] - before.cpu[0], after.cpu[1] - before.cpu[1]
     if busy < 0 or idle < 0 or busy + idle == 0:
         return None
-    return 100.0 * busy / (busy + idle)
+    return percent_of(busy, busy + idle)
 
 
 def own_percent(before: Counters, after: Counters, busy: float) -> float | None:

@@ -17,7 +17,14 @@ from deferpower._contract import (
 )
 from deferpower._pure.cadence import Sensed
 from deferpower._pure.idle import IdleTracker
-from deferpower._pure.reading import Counters, busy_percent, no_tick_between, own_percent, rates
+from deferpower._pure.reading import (
+    Counters,
+    busy_percent,
+    no_tick_between,
+    own_percent,
+    percent_of,
+    rates,
+)
 from deferpower._pure.sys import open_machine
 from deferpower.errors import ConfigError
 
@@ -120,7 +127,7 @@ class Sampler:
             return None
         if total is None or available is None:
             return total, available, None
-        return total, available, 100.0 * (total - available) / total
+        return total, available, percent_of(total - available, total)
 
     def _is_slow_due(self, now_s: float, max_age_s: float) -> bool:
         read_s = self._slow_read_s

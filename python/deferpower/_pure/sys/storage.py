@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from deferpower._contract import SourceRow, StorageRow
+from deferpower._pure.reading import percent_of
 
 
 class FileSystems:
@@ -34,7 +35,7 @@ def _ask(path: str) -> StorageRow | int:
         return error.errno or errno.EIO
     except ValueError:  # a NUL in the path
         return errno.EINVAL
-    return (100.0 * used / (used + free) if used + free else 0.0), free
+    return (percent_of(used, used + free) if used + free else 0.0), free
 
 
 def _used_and_free(path: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 
 from deferpower._contract import HourRow, LocalHour, OutlookRow
-from deferpower._pure.usage.estimates import CELLS, EVENTS, HORIZONS, Estimates
+from deferpower._pure.usage.estimates import CELLS, EVENTS, HORIZONS, LEVELS, Estimates
 from deferpower.errors import ConfigError
 
 _AWAKE = EVENTS
@@ -26,6 +26,9 @@ _BRIDGED_S = 900.0
 _LONGEST_ABSENCE_H = 168
 _LAST_SHARE = 0.6
 _MATURE_S = 3600.0
+
+_LATEST_S = 1e11
+"""No moment lies later: every era up to it is gone through."""
 
 _ROW = struct.Struct("<4d")
 _MAGIC = b"deferpower usage"
@@ -342,9 +345,12 @@ class UsageTable:
             raise ConfigError("history: damaged, its checksum does not match")
         values = struct.unpack(f"<{_PRESENT + CELLS}d", body)
         table = UsageTable()
-        table._restore(list(values[:_PRESENT]))
-        table._estimates.cells = list(values[_PRESENT:])
-        return table
+        if _is_present(values[:_PRESENT]):
+            table._estimates.cells = list(values[_PRESENT:])
+            table._restore(list(values[:_PRESENT]))
+            if table._estimates.are_sums():
+                return table
+        raise ConfigError("history: damaged, it holds a number that cannot be")
 
     def _present(self) -> list[float]:
         """All but the sums, as numbers, in the order of SEMANTICS.md."""
@@ -376,13 +382,47 @@ class UsageTable:
             self._enter_era()
 
 
+def _is_present(numbers: Sequence[float]) -> bool:
+    """Whether these are numbers of a present: a checksum is no proof that a table was written."""
+
+    def is_amount(number: float) -> bool:
+        return 0.0 <= number <= _LATEST_S
+
+    def is_below(number: float, end: float) -> bool:
+        return 0.0 <= number < end and number == int(number)
+
+    def is_run(run: Sequence[float]) -> bool:
+        known_s, held_s, state, age_s, share, level = run
+        return (
+            all(map(is_amount, (known_s, held_s, age_s)))
+            and state in (_UNKNOWN, _FALSE, _TRUE)
+            and (share == _UNKNOWN or 0.0 <= share <= 1.0)
+            and is_below(level, LEVELS)
+        )
+
+    end_s, era, hour_start_s, hour_end_s, hour_of_week = numbers[:5]
+    has_hour = is_amount(hour_start_s) and is_amount(hour_end_s) and hour_start_s < hour_end_s
+    runs, surprises = numbers[9 : 9 + 6 * EVENTS], numbers[9 + 6 * EVENTS : -1]
+    return (
+        (end_s == _UNKNOWN or is_amount(end_s))
+        and is_below(era, _LATEST_S / (3600 * _ERA_H))
+        and (has_hour or hour_start_s == hour_end_s == _UNKNOWN)
+        and is_below(hour_of_week, 168)
+        and all(map(is_amount, (*numbers[5:9], numbers[-1])))
+        and all(is_run(runs[at : at + 6]) for at in range(0, len(runs), 6))
+        and all(surprise != surprise or abs(surprise) <= 2.0 for surprise in surprises)
+    )
+
+
 def _check_hours(hours: Sequence[LocalHour]) -> None:
     before_s = -1.0
     if not hours:
         raise ConfigError("hours: none given")
     for start_s, hour_of_week in hours:
-        if not before_s < start_s < math.inf or not 0 <= hour_of_week < 168:
-            raise ConfigError("hours: starts must rise from 0 on, hours of the week be 0 to 167")
+        if not before_s < start_s < _LATEST_S or not 0 <= hour_of_week < 168:
+            raise ConfigError(
+                "hours: starts must rise from 0 on, to below 1e11; hours of the week be 0 to 167"
+            )
         before_s = start_s
 
 

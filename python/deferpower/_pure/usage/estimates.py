@@ -56,6 +56,9 @@ _RATE_PRIOR_H = 10.0
 _STEP_S = 300.0
 _LONGEST_HOLD_S = 86400.0
 
+_SUM_MOST = 1e15
+"""Far more than all hours of a life at their greatest weight."""
+
 
 def bucket(age_s: float) -> int:
     """The place of an age among `BUCKET_ENDS_S`."""
@@ -78,6 +81,22 @@ class Estimates:
     def __init__(self) -> None:
         self.cells = [0.0] * CELLS
         self.unit = 1.0
+
+    def are_sums(self) -> bool:
+        """Whether the cells are sums of observations, from which probabilities can be told."""
+        for event in range(EVENTS):
+            cells = self.cells[event * EVENT_CELLS : (event + 1) * EVENT_CELLS]
+            products = cells[PRODUCTS:AT_RISK]
+            if not (
+                all(0.0 <= count <= _SUM_MOST for count in cells[:PRODUCTS] + cells[AT_RISK:])
+                and all(abs(product) <= _SUM_MOST for product in products)
+                and all(
+                    self._ridged(*products[at : at + 3])[2] > 0.0
+                    for at in range(0, len(products), 5)
+                )
+            ):
+                return False
+        return all(0.0 <= count <= _SUM_MOST for count in self.cells[AWAKE:])
 
     def seen_h(self, event: int, hour_of_week: int | None = None) -> float:
         """Hours observed, in all or at that hour of the day, faded as their weight has."""
@@ -158,12 +177,16 @@ class Estimates:
             return clamp(base + clock)
         at = event * EVENT_CELLS + PRODUCTS + 5 * horizon
         cc, cs, ss, ce, se = self.cells[at : at + 5]
-        cc += _CLOCK_RIDGE * self.unit
-        ss += _STATE_RIDGE * self.unit
-        determinant = cc * ss - cs * cs
+        cc, ss, determinant = self._ridged(cc, cs, ss)
         clock_weight = 1.0 + (ss * ce - cs * se) / determinant
         state_weight = _STATE_WEIGHTS[horizon] + (cc * se - cs * ce) / determinant
         return clamp(base + clock_weight * clock + state_weight * state)
+
+    def _ridged(self, cc: float, cs: float, ss: float) -> tuple[float, float, float]:
+        """The squares of clock and state with their ridges, and the regression's determinant."""
+        cc += _CLOCK_RIDGE * self.unit
+        ss += _STATE_RIDGE * self.unit
+        return cc, ss, cc * ss - cs * cs
 
     def add_at_risk(self, event: int, age_s: float, level: int, hours: float) -> None:
         """Count time at risk of a run at an age, weighted."""
