@@ -221,7 +221,10 @@ _REVIVE = (
 )
 
 
-_AT_MOST_ONCE = "coalesce(json_extract(specs.text, '$.at_most_once'), 0)"
+_AT_MOST_ONCE = (
+    "coalesce(CASE WHEN json_valid(specs.text)"
+    " THEN json_extract(specs.text, '$.at_most_once') END, 0)"
+)
 
 
 def _not_done_before(cursor: apsw.Cursor, task: int) -> list[int]:

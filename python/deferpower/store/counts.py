@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from deferpower.store.records import State
+from deferpower.store.records import State, decoded
 
 if TYPE_CHECKING:
     import apsw
@@ -59,10 +59,11 @@ def in_lanes(cursor: apsw.Cursor, now_s: float) -> list[LaneCount]:
 def later(cursor: apsw.Cursor, now_s: float) -> list[Later]:
     """Tasks that are not due yet. Cost: grows with their number."""
     return [
-        Later(bool(periodic), bool(failed), number, first, first_s)
-        for periodic, failed, number, first, first_s in cursor.execute(
+        decoded(Later, (bool(periodic), bool(failed), *rest), "tasks that wait:")
+        for periodic, failed, *rest in cursor.execute(
             # With a bare column beside min(), SQLite gives that of the row with the minimum.
-            "SELECT json_extract(specs.text, '$.every_s') IS NOT NULL AS periodic,"
+            "SELECT CASE WHEN json_valid(specs.text) THEN"
+            " json_extract(specs.text, '$.every_s') IS NOT NULL END AS periodic,"
             " error IS NOT NULL AND attempts > 0 AS failed, count(*), tasks.id, min(wake_s)"
             " FROM tasks JOIN specs ON specs.id = tasks.spec"
             " WHERE wake_s > ? AND lane IS NULL AND state = ?"

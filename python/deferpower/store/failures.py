@@ -8,6 +8,7 @@ import os
 import apsw
 
 from deferpower.errors import StoreError
+from deferpower.store.records import DamagedError
 
 ENVIRONMENT = (
     apsw.AuthError,
@@ -22,9 +23,14 @@ ENVIRONMENT = (
     apsw.PermissionsError,
     apsw.ProtocolError,
     apsw.ReadOnlyError,
-    UnicodeDecodeError,  # of a text that is damaged
+    # Of rows that are damaged: a text that is none; one that is missing or there twice.
+    UnicodeDecodeError,
+    apsw.ConstraintError,
+    apsw.MismatchError,
 )
 """Errors that come from the file, the disk or other processes, never from the SQL."""
+
+_OF_ROWS = (UnicodeDecodeError, apsw.ConstraintError, apsw.MismatchError)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -39,7 +45,8 @@ def explained(error: BaseException, path: str | None, system_errno: int = 0) -> 
     """
     if not isinstance(error, ENVIRONMENT):
         return error
-    failure = StoreError(f"{path or 'in-memory database'}: {_sentence(error, system_errno)}")
+    kind = DamagedError if isinstance(error, _OF_ROWS) else StoreError
+    failure = kind(f"{path or 'in-memory database'}: {_sentence(error, system_errno)}")
     failure.__cause__ = error
     return failure
 
@@ -69,7 +76,12 @@ def _sentence(error: BaseException, system_errno: int) -> str:
     match error:
         case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
             return "another program keeps it locked; try again, or end that program"
-        case apsw.CorruptError() | UnicodeDecodeError():
+        case (
+            apsw.CorruptError()
+            | UnicodeDecodeError()
+            | apsw.ConstraintError()
+            | apsw.MismatchError()
+        ):
             return f"the file is damaged ({error}); move it away, or put a backup in its place"
         case apsw.NotADBError():
             return "not a SQLite database; give another path"

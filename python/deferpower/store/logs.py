@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from deferpower.store.records import decoded
+
 if TYPE_CHECKING:
     import apsw
 
@@ -97,7 +99,7 @@ def last_piece(cursor: apsw.Cursor, task: int) -> Piece | None:
     row = cursor.execute(
         "SELECT place, data FROM logs WHERE task = ? ORDER BY place DESC LIMIT 1", (task,)
     ).fetchone()
-    return None if row is None else Piece._make(row)
+    return None if row is None else decoded(Piece, row, "a log, at")
 
 
 def write(cursor: apsw.Cursor, worker: int, task: int, pieces: Sequence[Piece]) -> None:
@@ -133,7 +135,7 @@ def read(cursor: apsw.Cursor, task: int, start: int = 0) -> tuple[bytes, int]:
         "SELECT place, data FROM logs WHERE task = ? AND place + length(data) > ? ORDER BY place",
         (task, start),
     ):
-        place, data = row
+        place, data = decoded(Piece, row, "a log, at")
         # Whole pieces are forgotten, so the first of the end may begin too early.
         skip = max(expected, kept_from if place >= HEAD_BYTES else 0) - place
         if skip > 0:

@@ -67,14 +67,21 @@ class Payloads:
             with contextlib.suppress(OSError):
                 self.path(token).unlink()
 
-    def sweep(self, is_used: Callable[[bytes], bool]) -> None:
-        """Delete what no row names, unless somebody is writing just now."""
+    def sweep(self, used: Callable[[], Iterable[object]]) -> None:
+        """Delete what no row names, unless somebody is writing just now.
+
+        Args:
+            used: gives the tokens that rows name. Where one has no file, a file may have lost its
+                row to damage: then nothing is deleted.
+        """
         if not self._directory.is_dir():
             return
         with contextlib.suppress(BlockingIOError), self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
             found = [entry.name for entry in self._directory.iterdir()]
-            tokens = [bytes.fromhex(name) for name in found if _is_ours(name)]
-            self.remove(token for token in tokens if not is_used(token))
+            tokens = {bytes.fromhex(name) for name in found if _is_ours(name)}
+            named = set(used())
+            if named <= tokens:
+                self.remove(tokens - named)
 
     @contextlib.contextmanager
     def _locked(self, kind: int, *, make: bool = False) -> Iterator[int]:

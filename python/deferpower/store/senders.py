@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deferpower.store.workers import Owner
+from deferpower.store.workers import Owner, process_of
 
 if TYPE_CHECKING:
     import apsw
@@ -26,7 +26,7 @@ def owner_of(cursor: apsw.Cursor, sender: int) -> Owner | None:
     row = cursor.execute(
         "SELECT boot_id, pid, pid_namespace, started FROM sync_senders WHERE id = ?", (sender,)
     ).fetchone()
-    return None if row is None else Owner._make(row)
+    return None if row is None else process_of(row)
 
 
 def forget(cursor: apsw.Cursor, sender: int) -> None:

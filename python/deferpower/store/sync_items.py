@@ -15,8 +15,14 @@ import enum
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from deferpower.store.records import damaged, decoded
+
 if TYPE_CHECKING:
     import apsw
+
+
+LOWEST = 2
+"""The number of the lowest priority; 0 is the highest."""
 
 
 class ItemState(enum.IntEnum):
@@ -25,6 +31,10 @@ class ItemState(enum.IntEnum):
     WAITING = 0
     SENDING = 1
     DEAD = 2
+
+    @classmethod
+    def _missing_(cls, value: object) -> ItemState:
+        raise damaged("an item", f"{value!r} is no state")
 
 
 class NewItem(NamedTuple):
@@ -161,7 +171,7 @@ def remove(cursor: apsw.Cursor, items: Iterable[int]) -> list[Gone]:
     deleted = cursor.executemany(
         f"DELETE FROM sync_items WHERE id = ? {_GONE}", [(item,) for item in items]
     )
-    return [Gone._make(row) for row in deleted]
+    return [decoded(Gone, row, "item") for row in deleted]
 
 
 def claim(
@@ -216,7 +226,8 @@ def _batch(found: Iterable[Iterable[Any]], max_items: int, max_bytes: int) -> li
     batch: list[Claimed] = []
     room, room_bytes = max_items, max_bytes
     for row in found:
-        item = Claimed._make(row)
+        item = decoded(Claimed, row, "item")
+        _check_priority(item.id, item.priority)
         in_file = item.content is None
         room = min(room, item.width or room)
         if batch and (len(batch) >= room or in_file or item.size_bytes > room_bytes):
@@ -234,7 +245,7 @@ def delivered(cursor: apsw.Cursor, sender: int, items: Iterable[int]) -> list[Go
         f"DELETE FROM sync_items WHERE id = ? AND sender = ? {_GONE}",
         [(item, sender) for item in items],
     )
-    return [Gone._make(row) for row in deleted]
+    return [decoded(Gone, row, "item") for row in deleted]
 
 
 def put_back(cursor: apsw.Cursor, sender: int, fates: Iterable[Fate]) -> list[Gone]:
@@ -271,7 +282,7 @@ def _superseded(cursor: apsw.Cursor, ids: Iterable[int]) -> list[Gone]:
         f" {_GONE}",
         [(item,) for item in ids],
     )
-    return [Gone._make(row) for row in deleted]
+    return [decoded(Gone, row, "item") for row in deleted]
 
 
 def senders(cursor: apsw.Cursor) -> list[int]:
@@ -280,11 +291,18 @@ def senders(cursor: apsw.Cursor) -> list[int]:
     return [row[0] for row in rows]
 
 
-def held(cursor: apsw.Cursor, sender: int) -> list[tuple[int, int, int]]:
-    """What a sender is sending: id, queue, failures."""
-    return cursor.execute(  # type: ignore[return-value]
-        "SELECT id, queue, failures FROM sync_items WHERE sender = ?", (sender,)
-    ).fetchall()
+class Held(NamedTuple):
+    """An item that is being sent."""
+
+    id: int
+    queue: int
+    failures: int
+
+
+def held(cursor: apsw.Cursor, sender: int) -> list[Held]:
+    """What a sender is sending."""
+    rows = cursor.execute("SELECT id, queue, failures FROM sync_items WHERE sender = ?", (sender,))
+    return [decoded(Held, row, "item") for row in rows]
 
 
 def may_claim(
@@ -308,6 +326,8 @@ def next_due_s(cursor: apsw.Cursor, queue: int, lowest_priority: int) -> float |
         " AND priority <= ? ORDER BY due_s LIMIT 1",
         (queue, lowest_priority),
     ).get
+    if due_s is not None and not isinstance(due_s, float):
+        raise damaged("items to sync", f"due_s of one is {due_s!a:.80}")
     return due_s
 
 
@@ -413,6 +433,18 @@ def has_file(cursor: apsw.Cursor, token: bytes) -> bool:
     return found is not None
 
 
+def tokens_of_files(cursor: apsw.Cursor) -> list[object]:
+    """The tokens of all items whose content lies in a file, or what stands in their place."""
+    rows = cursor.execute("SELECT token FROM sync_items WHERE content IS NULL")
+    return [row[0] for row in rows]
+
+
 def _item(row: Iterable[object]) -> ItemRow:
-    found = ItemRow._make(row)
+    found = decoded(ItemRow, row, "item")
+    _check_priority(found.id, found.priority)
     return found._replace(state=ItemState(found.state))
+
+
+def _check_priority(item: int, priority: int) -> None:
+    if not 0 <= priority <= LOWEST:
+        raise damaged(f"item {item}", f"{priority} is no priority")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from deferpower.store.records import damaged, decoded
+
 if TYPE_CHECKING:
     import apsw
 
@@ -45,7 +47,7 @@ def open_queue(cursor: apsw.Cursor, name: str, target: str | None) -> QueueRow:
     )
     row = cursor.execute(f"SELECT {_ROW} FROM sync_queues WHERE name = ?", (name,)).fetchone()
     assert row is not None
-    found = QueueRow._make(row)
+    found = decoded(QueueRow, row, "sync queue")
     if target not in (None, found.target):
         cursor.execute("UPDATE sync_queues SET target = ? WHERE id = ?", (target, found.id))
     return found
@@ -54,13 +56,15 @@ def open_queue(cursor: apsw.Cursor, name: str, target: str | None) -> QueueRow:
 def get(cursor: apsw.Cursor, queue: int) -> QueueRow:
     """A queue."""
     row = cursor.execute(f"SELECT {_ROW} FROM sync_queues WHERE id = ?", (queue,)).fetchone()
-    assert row is not None
-    return QueueRow._make(row)
+    if row is None:
+        raise damaged(f"sync queue {queue}", "there is no such row")
+    return decoded(QueueRow, row, "sync queue")
 
 
 def names(cursor: apsw.Cursor) -> list[str]:
     """The names of all queues of the file."""
-    return [row[0] for row in cursor.execute("SELECT name FROM sync_queues ORDER BY name")]
+    rows = cursor.execute("SELECT name FROM sync_queues WHERE typeof(name) = 'text' ORDER BY name")
+    return [str(row[0]) for row in rows]
 
 
 def take_room(
@@ -74,11 +78,25 @@ def take_room(
     """
     last: int | None = cursor.execute(
         "UPDATE sync_queues SET items = items + ?1, bytes = bytes + ?2,"
-        " last_item = (SELECT max(last_item) FROM sync_queues) + max(?1, 1)"
+        " last_item = max((SELECT max(CAST(last_item AS INTEGER)) FROM sync_queues),"
+        " (SELECT coalesce(max(id), 0) FROM sync_items)) + max(?1, 1)"
         " WHERE id = ?3 AND items + ?1 <= ?4 AND bytes + ?2 <= ?5 RETURNING last_item",
         (items, size_bytes, queue, *most),
     ).get
+    if last is not None and type(last) is not int:
+        raise damaged(f"sync queue {queue}", "the number of its last item cannot be")
     return last
+
+
+def mend(cursor: apsw.Cursor, queue: int) -> None:
+    """Find anew what a queue holds, and forget how its target fared."""
+    cursor.execute(
+        "UPDATE sync_queues SET items = (SELECT count(*) FROM sync_items WHERE queue = ?1),"
+        " bytes = (SELECT coalesce(sum(size_bytes), 0) FROM sync_items WHERE queue = ?1),"
+        " failures = 0, paused_until_s = 0, error = NULL, delivered_s = NULL,"
+        " target = CASE typeof(target) WHEN 'text' THEN target ELSE '' END WHERE id = ?1",
+        (queue,),
+    )
 
 
 def give_room(cursor: apsw.Cursor, queue: int, items: int, size_bytes: int) -> None:

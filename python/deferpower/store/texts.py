@@ -46,6 +46,8 @@ class Texts:
             )
             if found is None:
                 raise damaged(f"{self._table} {text_id}", "there is no such row")
+            if not isinstance(found, str):
+                raise damaged(f"{self._table} {text_id}", f"text is {found!a:.80}")
             self._note(text_id, found)
         return found
 

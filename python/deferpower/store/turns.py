@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deferpower.store.records import ENDED, State
+from deferpower.store.records import ENDED, State, damaged, decoded
 
 if TYPE_CHECKING:
     import apsw
@@ -66,6 +66,8 @@ def lanes_in_use(cursor: apsw.Cursor) -> list[int]:
     while lane is not None:
         lanes.append(lane)
         lane = cursor.execute("SELECT min(lane) FROM tasks WHERE lane > ?", (lane,)).get
+    if any(type(lane) is not int for lane in lanes):
+        raise damaged("tasks", f"the lane of one is {lanes[-1]!a:.80}")
     return lanes
 
 
@@ -74,6 +76,8 @@ def next_wake_s(cursor: apsw.Cursor) -> float | None:
     moment: float | None = cursor.execute(
         "SELECT min(wake_s) FROM tasks WHERE wake_s IS NOT NULL"
     ).get
+    if moment is not None and not (isinstance(moment, float) and abs(moment) <= 1e15):
+        raise damaged("tasks", f"wake_s of one is {moment!a:.80}")
     return moment
 
 
@@ -91,7 +95,7 @@ class Woken(NamedTuple):
 def woken(cursor: apsw.Cursor, now_s: float, limit: int) -> list[Woken]:
     """Tasks whose moment has come, the earliest first."""
     return [
-        Woken._make(row)
+        decoded(Woken, row, "task")
         for row in cursor.execute(
             "SELECT id, spec, created_s, due_s, life_s, wake_s FROM tasks"
             " WHERE wake_s <= ? ORDER BY wake_s LIMIT ?",
@@ -196,7 +200,8 @@ _CLAIM = """
 UPDATE tasks SET state = {running}, lane = NULL, wake_s = NULL, worker = ?, attempts = attempts + 1,
     started_s = ?, note = NULL
 WHERE id IN ({ids})
-RETURNING id, spec, payload, attempts, crashes, created_s, due_s, life_s, checkpoint, priority
+RETURNING id, spec, payload, attempts, crashes, created_s, due_s, life_s, checkpoint,
+    CASE typeof(priority) WHEN 'integer' THEN priority ELSE 0 END
 """
 _ONE_LANE = (
     "SELECT id FROM tasks WHERE lane = ? AND crashes = 0 ORDER BY priority DESC, due_s LIMIT ?"
@@ -241,6 +246,8 @@ def claim_suspect(
     ]
     if not found:
         return []
+    if any(not isinstance(value, (int, float)) for row in found for value in row):
+        raise damaged("tasks", "the place of one in its lane cannot be told")
     first = min(found, key=lambda row: (-row[1], row[2], row[0]))
     return _claimed(cursor, "?", worker, now_s, (first[0],))
 
@@ -260,8 +267,9 @@ def _claimed(
         _CLAIM.format(running=int(State.RUNNING), ids=ids), (worker, now_s, *bindings)
     ).fetchall()
     # An UPDATE returns its rows in the order in which it found them.
-    rows.sort(key=lambda row: (-row[9], row[6], row[0]))
-    return [Claimed._make(row[:9]) for row in rows]
+    found = [(row[9], decoded(Claimed, row[:9], "task")) for row in rows]
+    found.sort(key=lambda row: (-row[0], row[1].due_s, row[1].id))
+    return [claimed for _, claimed in found]
 
 
 def release(cursor: apsw.Cursor, worker: int, tasks: Iterable[int], now_s: float) -> list[int]:

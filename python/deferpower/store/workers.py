@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deferpower.store.records import State
+from deferpower.store.records import DamagedError, State, decoded
 
 if TYPE_CHECKING:
     import apsw
@@ -31,6 +31,18 @@ class Owner(NamedTuple):
     started: str
 
 
+NO_PROCESS = Owner("", 0, "", "")
+"""What a row stands for that makes no sense: a process that is gone, of who knows what boot."""
+
+
+def process_of(row: Iterable[Any]) -> Owner:
+    """The process that a row names."""
+    try:
+        return decoded(Owner, row, "worker of boot")
+    except DamagedError:
+        return NO_PROCESS
+
+
 class Orphan(NamedTuple):
     """A task whose worker is gone."""
 
@@ -38,8 +50,18 @@ class Orphan(NamedTuple):
     spec: int
     attempts: int
     crashes: int
-    asked: bool
+    asked: int
     same_boot: bool
+
+
+class _Held(NamedTuple):
+    """A task that a worker holds, as it stands in the file."""
+
+    id: int
+    spec: int
+    attempts: int
+    crashes: int
+    asked: int
 
 
 def register(cursor: apsw.Cursor, owner: Owner) -> int:
@@ -53,11 +75,25 @@ def register(cursor: apsw.Cursor, owner: Owner) -> int:
 def others(cursor: apsw.Cursor, worker: int) -> dict[int, Owner]:
     """All workers but this one."""
     return {
-        row[0]: Owner._make(row[1:])
+        row[0]: process_of(row[1:])
         for row in cursor.execute(
             "SELECT id, boot_id, pid, pid_namespace, started FROM workers WHERE id != ?", (worker,)
         )
     }
+
+
+def held(cursor: apsw.Cursor, worker: int) -> list[int]:
+    """Ids of the tasks that a worker holds."""
+    return [row[0] for row in cursor.execute("SELECT id FROM tasks WHERE worker = ?", (worker,))]
+
+
+def unknown(cursor: apsw.Cursor) -> list[int]:
+    """Workers that hold tasks and are not among the workers. Cost: an index scan of what runs."""
+    rows = cursor.execute(
+        "SELECT DISTINCT worker FROM tasks WHERE worker IS NOT NULL AND worker NOT IN"
+        " (SELECT id FROM workers)"
+    )
+    return [row[0] for row in rows]
 
 
 def owner_of(cursor: apsw.Cursor, worker: int) -> Owner | None:
@@ -65,13 +101,13 @@ def owner_of(cursor: apsw.Cursor, worker: int) -> Owner | None:
     row = cursor.execute(
         "SELECT boot_id, pid, pid_namespace, started FROM workers WHERE id = ?", (worker,)
     ).fetchone()
-    return None if row is None else Owner._make(row)
+    return None if row is None else process_of(row)
 
 
 def orphans(cursor: apsw.Cursor, worker: int, same_boot: bool) -> list[Orphan]:
     """The tasks that a dead worker held."""
     return [
-        Orphan(row[0], row[1], row[2], row[3], bool(row[4]), same_boot)
+        Orphan(*decoded(_Held, row, "task"), same_boot)
         for row in cursor.execute(
             "SELECT id, spec, attempts, crashes, asked FROM tasks WHERE worker = ?", (worker,)
         )

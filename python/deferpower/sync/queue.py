@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deferpower.errors import ConfigError, QueueFull
+from deferpower.store import sync_damage
 from deferpower.store import sync_items as rows
 from deferpower.store import sync_queues as queues
 from deferpower.store.database import Database, Durability
+from deferpower.store.failures import refused
 from deferpower.store.payloads import Payloads
+from deferpower.store.records import damaged
 from deferpower.store.schema import MIGRATIONS
 from deferpower.store.sync_items import Gone, ItemState, NewItem
 from deferpower.sync.records import PRIORITIES, SyncRecord, SyncStats
@@ -19,6 +23,8 @@ from deferpower.sync.target import Priority, SyncItem, encoded
 
 if TYPE_CHECKING:
     import apsw
+
+_log = logging.getLogger("deferpower.sync")
 
 T = TypeVar("T")
 _TOKEN_BYTES = 16
@@ -71,9 +77,7 @@ class SyncQueue:
         found_path = self.database.path
         self._payloads = None if found_path is None else Payloads(found_path)
         if self._payloads is not None:
-            self._payloads.sweep(
-                lambda token: self.database.read(lambda cursor: rows.has_file(cursor, token))
-            )
+            self._payloads.sweep(lambda: self.database.read(rows.tokens_of_files))
 
     def add(self, data: object, priority: Priority, key: str | None, now_s: float) -> int:
         """Add an item, in the place of an older one of its key; its id.
@@ -180,6 +184,18 @@ class SyncQueue:
             row.token.hex(), content, row.content_type, row.key, PRIORITIES[row.priority]
         )
 
+    def mend(self, now_s: float) -> bool:
+        """Set aside items that make no sense, as dead letters; whether there were any."""
+
+        def work(cursor: apsw.Cursor) -> dict[int, str]:
+            queues.mend(cursor, self.id)
+            return sync_damage.set_aside(cursor, self.id, now_s)
+
+        found = self.database.write(work)
+        for item, why in found.items():
+            _log.error("item %d: the file is damaged (%s); it is a dead letter", item, why)
+        return bool(found)
+
     def remove_files(self, gone: Iterable[Gone]) -> None:
         """Delete the files of items that are gone for good."""
         if self._payloads is not None:
@@ -195,10 +211,18 @@ class SyncQueue:
         if found is None:
             raise ConfigError(f"item {item_id}: there is no such item; it may have been delivered")
         token, content_type, content = found
-        if content is None:
+        if not isinstance(token, bytes) or not isinstance(content, str | bytes | None):
+            raise damaged(f"item {item_id}", "its content cannot be told")
+        kept: str | bytes | Path | None = content
+        if kept is None:
             assert self._payloads is not None
-            return SyncItem("", self._payloads.path(token), content_type).data
-        return SyncItem("", content, content_type).data
+            kept = self._payloads.path(token)
+        try:
+            return SyncItem("", kept, content_type).data
+        except OSError as error:
+            raise refused(str(kept), error) from error
+        except (ValueError, RecursionError) as error:
+            raise damaged(f"item {item_id}", f"its content is no JSON: {error}") from error
 
     def find(self, *, dead: bool, priority: Priority | None, limit: int) -> list[SyncRecord]:
         """Dead items, or all others; the oldest first."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from deferpower.store import owner, senders
 from deferpower.store import sync_items as rows
 from deferpower.store import sync_queues as queues
+from deferpower.store.records import DamagedError
 from deferpower.store.sync_items import Claimed, Fate, Gone, ItemState
 from deferpower.sync import orphans
 from deferpower.sync.conditions import NOTHING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from deferpower.sync.queue import SyncQueue
 
 _log = logging.getLogger("deferpower.sync")
+
+T = TypeVar("T")
 
 
 class _Pause(NamedTuple):
@@ -97,10 +100,10 @@ class Round:
         Raises:
             StoreError: the file cannot be written; nothing is lost.
         """
-        orphans.adopt(self._queue, self._max_failures, self._wall_clock())
+        self._mending(lambda: orphans.adopt(self._queue, self._max_failures, self._wall_clock()))
         try:
             while True:
-                yield from self._turn()
+                yield from self._mending(self._turn)
                 if not self._held:
                     return
                 yield from self._send()
@@ -110,6 +113,14 @@ class Round:
                     self._leave()
             finally:
                 orphans.unmark(self._marks)
+
+    def _mending(self, step: Callable[[], T]) -> T:
+        """A step's result; where an item makes no sense, that is set aside first."""
+        try:
+            return step()
+        except DamagedError:
+            self._queue.mend(self._wall_clock())
+            return step()
 
     def _send(self) -> Iterator[SyncResult]:
         """One request, or several where a batch was refused as a whole."""

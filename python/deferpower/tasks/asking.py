@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deferpower.errors import ConfigError
 from deferpower.store import owner, workers
 from deferpower.store import tasks as rows
+from deferpower.store.records import decoded
 from deferpower.task import TaskClass
 from deferpower.tasks.intake import moment
 from deferpower.tasks.overview import Overview, overview
@@ -303,7 +304,7 @@ class Asking(ABC):
         """
         self.get(task_id)
         found = self._queue.database.read(lambda cursor: rows.failures(cursor, task_id))
-        return tuple(Failure._make(row) for row in found)
+        return tuple(decoded(Failure, row, f"task {task_id}, attempt") for row in found)
 
     def on_event(self, callback: Callable[[Event], None]) -> Callable[[Event], None]:
         """Have a callback called with each `Event`, in the thread in which it happens.

@@ -15,6 +15,7 @@ from deferpower.constraints import Constraints
 from deferpower.errors import TaskError
 from deferpower.localtime import HOUR_S
 from deferpower.planning import Plan, plan_of, without_planned
+from deferpower.store.records import damaged
 from deferpower.task import Task, TaskClass, Verdict
 from deferpower.tasks.spec import Spec, as_json, constraints_of
 
@@ -122,7 +123,11 @@ class Lanes:
     def __getitem__(self, lane_id: int) -> Lane:
         lane = self._lanes.get(lane_id)
         if lane is None:
-            name, task, at_most_once, planned = _from_text(self._texts.text_of(lane_id))
+            text = self._texts.text_of(lane_id)
+            try:
+                name, task, at_most_once, planned = _from_text(text)
+            except (TypeError, ValueError, LookupError, RecursionError, TaskError) as error:
+                raise damaged(f"lanes {lane_id}", f"{error}: {text!a:.80}") from error
             set_id = bare_id = None
             with contextlib.suppress(TaskError):
                 set_id = self._scheduler.compile(task)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from deferpower.errors import ConfigError, TaskError
 from deferpower.policy import Policy
+from deferpower.store.records import DamagedError
 from deferpower.task import Task
 from deferpower.tasks.asking import Asking
 from deferpower.tasks.calls import Calls
@@ -496,9 +497,13 @@ class BackgroundTaskManager(Asking):
         """Have periodic functions run that were not seen to before."""
         while self._periodic:
             function = self._periodic[-1]
-            added = self._intake.add_periodic(
-                function.spec, function.deadline_s, self.device.wall_clock()
-            )
+            try:
+                added = self._intake.add_periodic(
+                    function.spec, function.deadline_s, self.device.wall_clock()
+                )
+            except DamagedError as error:
+                self._crew().worker.mend(error)
+                continue
             if added is not None:
                 self._tell_added(added, function.name)
             self._periodic.pop()

@@ -21,15 +21,27 @@ _KINDS: dict[State, EventKind] = {
 }
 
 
-def adopt(queue: Queue, events: Events, worker_id: int, now_s: float) -> None:
-    """Have tasks of dead workers run again, or end; called by a worker that lives."""
-    found = queue.database.read(lambda cursor: workers.others(cursor, worker_id))
-    for dead_id, process in found.items():
-        if owner.is_dead(process):
-            _adopt(queue, events, dead_id, owner.is_of_this_boot(process), now_s)
+def dead_workers(queue: Queue, worker_id: int) -> list[tuple[int, bool]]:
+    """Workers beside this one that hold tasks and have died, and whether since this start of the
+    machine. Those that tasks name and nobody knows are among them.
+    """  # noqa: D205 (one sentence)
+    found, unknown = queue.database.read(
+        lambda cursor: (workers.others(cursor, worker_id), workers.unknown(cursor))
+    )
+    found.update(dict.fromkeys(unknown, workers.NO_PROCESS))
+    return [
+        (dead_id, owner.is_of_this_boot(process))
+        for dead_id, process in found.items()
+        if owner.is_dead(process)
+    ]
 
 
-def _adopt(queue: Queue, events: Events, dead_id: int, same_boot: bool, now_s: float) -> None:
+def adopt(queue: Queue, events: Events, dead_id: int, same_boot: bool, now_s: float) -> None:
+    """Have tasks of a dead worker run again, or end.
+
+    Raises:
+        DamagedError: the row of one makes no sense; then nothing was done.
+    """
     for row in queue.database.read(lambda cursor: workers.orphans(cursor, dead_id, same_boot)):
         queue.spec_of(row.spec)  # known before the transaction, which cannot look it up
 

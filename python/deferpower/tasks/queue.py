@@ -11,7 +11,7 @@ from deferpower.errors import TaskError
 from deferpower.store import chains, logs
 from deferpower.store import tasks as rows
 from deferpower.store.database import Database, Durability
-from deferpower.store.records import ENDED, State, TaskRow
+from deferpower.store.records import ENDED, State, TaskRow, damaged
 from deferpower.store.schema import MIGRATIONS
 from deferpower.store.texts import Texts
 from deferpower.tasks.foresight import Foresight
@@ -119,10 +119,18 @@ class Queue:
         return known.lane, None
 
     def spec_of(self, spec_id: int) -> Spec:
-        """The spec of an id."""
+        """The spec of an id.
+
+        Raises:
+            DamagedError: there is none, or it cannot be understood.
+        """
         spec = self._specs_by_id.get(spec_id)
         if spec is None:
-            spec = self._specs_by_id[spec_id] = Spec.from_text(self.specs.text_of(spec_id))
+            text = self.specs.text_of(spec_id)
+            try:
+                spec = self._specs_by_id[spec_id] = Spec.from_text(text)
+            except TaskError as error:
+                raise damaged(f"specs {spec_id}", str(error)) from error
         return spec
 
     def record(self, row: TaskRow) -> TaskRecord:

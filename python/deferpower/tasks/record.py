@@ -113,12 +113,14 @@ class TaskRecord(NamedTuple):
         """
         try:
             return cls._of(row, spec, idempotency_key)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise damaged(f"task {row.id}", str(error)) from error
 
     @classmethod
     def _of(cls, row: TaskRow, spec: Spec, idempotency_key: str) -> TaskRecord:
         args, kwargs = json.loads(row.payload)
+        if not isinstance(args, list) or not isinstance(kwargs, dict):
+            raise ValueError("its arguments are none")
         return cls(
             id=row.id,
             name=spec.name,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from deferpower.errors import DeferpowerError, TaskError
-from deferpower.store.records import State
+from deferpower.store.records import DamagedError, State, damaged
 from deferpower.store.turns import Claimed, Ended
 from deferpower.tasks.context import Context, Stopped
 from deferpower.tasks.payload import to_json
@@ -38,12 +38,14 @@ class Run:
         paused: whether the command is frozen.
         waits_for: the task whose end it waits for, having given its place away meanwhile.
         is_over: whether it has ended.
+        damage: why it could not be called, if its row makes no sense.
     """
 
     __slots__ = (
         "cancelled",
         "claimed",
         "context",
+        "damage",
         "function",
         "id",
         "is_over",
@@ -82,6 +84,7 @@ class Run:
         self.paused_since_s = 0.0
         self.waits_for: int | None = None
         self.is_over = False
+        self.damage: DamagedError | None = None
 
     @property
     def is_async(self) -> bool:
@@ -100,7 +103,12 @@ class Run:
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """What the function is called with, its context included."""
-        args, kwargs = json.loads(self.claimed.payload)
+        try:
+            args, kwargs = json.loads(self.claimed.payload)
+            if not isinstance(args, list) or not isinstance(kwargs, dict):
+                raise ValueError("its arguments are none")
+        except (ValueError, TypeError, RecursionError) as error:
+            raise damaged(f"task {self.id}", str(error)) from error
         if self.function is not None and self.function.pass_context:
             args = [self.context, *args]
         return args, kwargs
@@ -154,6 +162,8 @@ class Run:
 
     def raised(self, error: BaseException, now_s: float) -> Ended:
         """What it means that the function raised."""
+        if isinstance(error, DamagedError):
+            self.damage = error
         if isinstance(error, Stopped) and self.context.was_asked:
             return self.stopped(now_s)
         return self.failed(error_text(error), now_s)

@@ -162,7 +162,7 @@ class Spec:
             if "override" in values:
                 values["override"] = Verdict(values["override"])
             return cls(**values)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise TaskError(f"spec: cannot be understood ({error}): {text[:200]}") from None
 
 

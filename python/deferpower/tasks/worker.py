@@ -7,15 +7,17 @@ groups without a thread ever waiting for another. One quiet thread waits for the
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferpower.store import chains, owner, turns, workers
-from deferpower.store.records import ENDED, damaged
+from deferpower.store.records import ENDED, DamagedError, damaged
 from deferpower.store.turns import Claimed, Ended, Lapse, Move, Woken
-from deferpower.tasks import orphans
+from deferpower.tasks import mending, orphans
 from deferpower.tasks.claiming import Claiming
 from deferpower.tasks.context import Context
 from deferpower.tasks.minding import Minder, lane_of
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from deferpower.tasks.events import Events
     from deferpower.tasks.function import Registry
     from deferpower.tasks.queue import Queue
+
+_log = logging.getLogger("deferpower.tasks")
 
 _MOST_WOKEN = 500
 
@@ -158,40 +162,77 @@ class Worker:
         Args:
             most: most tasks to claim; ``None`` for as many as seems good.
             only: claim no other task than this.
+
+        Raises:
+            StoreError: the file cannot be read or written, or is damaged beyond a row.
         """
         with self._lock:
-            reading = self._device.read()
-            self._scheduler.observe(reading)
-            self._queue.foresight.look(reading)
-            now_s = self._device.wall_clock()
-            if now_s < self._queue.latest_s - turns.CLOCK_STEP_S:
-                self._queue.database.write(lambda cursor: turns.take_back_future(cursor, now_s))
-            self._queue.latest_s = now_s
-            woken, lanes, self.next_wake_s = self._queue.database.read(
-                lambda cursor: (
-                    turns.woken(cursor, now_s, _MOST_WOKEN),
-                    turns.lanes_in_use(cursor),
-                    turns.next_wake_s(cursor),
-                )
-            )
-            self._refuse_standstill(woken)
-            self._untouched = None
-            self._take_up(now_s)
-            ended = self._take_ended()
             try:
-                turn = self._carry_out(ended, woken, lanes, now_s, most, only)
-            except BaseException:
-                self._ended.extendleft(reversed(ended))
-                self._running.update((run.id, run) for run, _ in ended)
-                raise
-            if turn is None:
-                return 0
-            self.next_wake_s = turn.next_wake_s
-            self._untouched = woken[0] if woken and not turn.touched else None
-            self._claimed.extend(turn.claimed)
-            self._report({run.id: run for run, _ in ended}, turn)
-            self._take_up(now_s)
-            return len(turn.claimed)
+                self._refuse_damage()
+                return self._turn(most, only)
+            except DamagedError as error:
+                runs = [run for run, _ in self._ended if run.damage is not None]
+                self.mend(error, [*(row.id for row in self._claimed), *(run.id for run in runs)])
+                for run in runs:
+                    run.damage = None
+                return self._turn(most, only)
+
+    def _refuse_damage(self) -> None:
+        """Raise what a run has found to be wrong with its row."""
+        for run, _ in [*self._ended]:
+            if run.damage is not None:
+                raise run.damage
+
+    def mend(self, error: DamagedError, held: Iterable[int] = ()) -> None:
+        """Set aside what makes no sense; raise ``error`` again if nothing was found.
+
+        Args:
+            error: why.
+            held: tasks to look at though a worker holds them.
+        """
+        mended = mending.mend(self._queue, held, self._device.wall_clock())
+        if not mended.set_aside and not mended.replaced:
+            raise error
+        self._claimed = deque(row for row in self._claimed if row.id not in mended.set_aside)
+        for task_id, why in mended.set_aside.items():
+            _log.error("task %d: the file is damaged (%s); it has failed", task_id, why)
+            self._events.emit("failed", task_id, detail=why)
+            self._events.release(task_id)
+        self._events.failed_with_others(mended.cascade)
+
+    def _turn(self, most: int | None, only: int | None) -> int:
+        reading = self._device.read()
+        self._scheduler.observe(reading)
+        self._queue.foresight.look(reading)
+        now_s = self._device.wall_clock()
+        if now_s < self._queue.latest_s - turns.CLOCK_STEP_S:
+            self._queue.database.write(lambda cursor: turns.take_back_future(cursor, now_s))
+        self._queue.latest_s = now_s
+        woken, lanes, self.next_wake_s = self._queue.database.read(
+            lambda cursor: (
+                turns.woken(cursor, now_s, _MOST_WOKEN),
+                turns.lanes_in_use(cursor),
+                turns.next_wake_s(cursor),
+            )
+        )
+        self._refuse_standstill(woken)
+        self._untouched = None
+        self._take_up(now_s)
+        ended = self._take_ended()
+        try:
+            turn = self._carry_out(ended, woken, lanes, now_s, most, only)
+        except BaseException:
+            self._ended.extendleft(reversed(ended))
+            self._running.update((run.id, run) for run, _ in ended)
+            raise
+        if turn is None:
+            return 0
+        self.next_wake_s = turn.next_wake_s
+        self._untouched = woken[0] if woken and not turn.touched else None
+        self._claimed.extend(turn.claimed)
+        self._report({run.id: run for run, _ in ended}, turn)
+        self._take_up(now_s)
+        return len(turn.claimed)
 
     def _carry_out(
         self,
@@ -341,7 +382,7 @@ class Worker:
         for task_id in cancelled:
             self._events.emit("cancelled", task_id)
             self._events.release(task_id)
-        self._report_cascade(cascade)
+        self._events.failed_with_others(cascade)
 
     def look_after_runs(self) -> None:
         """Tell running tasks what machine, clock and user mean for them."""
@@ -362,8 +403,15 @@ class Worker:
         self._claiming.adapt(ran_s)
 
     def adopt_orphans(self) -> None:
-        """Take back the tasks of workers that have died."""
-        orphans.adopt(self._queue, self._events, self.id, self._device.wall_clock())
+        """Take back the tasks of workers that have died, or that nobody knows."""
+        now_s = self._device.wall_clock()
+        for dead_id, same_boot in orphans.dead_workers(self._queue, self.id):
+            try:
+                orphans.adopt(self._queue, self._events, dead_id, same_boot, now_s)
+            except DamagedError as error:
+                held = functools.partial(workers.held, worker=dead_id)
+                self.mend(error, self._queue.database.read(held))
+                orphans.adopt(self._queue, self._events, dead_id, same_boot, now_s)
 
     def _report(self, runs: dict[int, Run], turn: _Turn) -> None:
         for row in turn.written:
