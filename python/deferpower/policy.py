@@ -205,7 +205,7 @@ class Policy:
 
         try:
             return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
             raise self._complaint(f"no TOML: {error}") from None
 
     def _take(self, given: Mapping[str, Any], table: str) -> None:

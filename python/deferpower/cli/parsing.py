@@ -129,7 +129,7 @@ def seconds(text: str) -> float:
 
 def time_span(text: str) -> float:
     """Seconds that a span such as ``6h``, ``1h30m`` or ``90`` lasts."""
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(text) if len(text) < 100 else None
     if match and any(match.groups()):
         value = float(
             sum(int(n) * unit for n, unit in zip(match.groups(), _UNITS_S, strict=True) if n)
@@ -163,7 +163,7 @@ def moment(text: str) -> float:
 
 def task_id(text: str) -> int:
     """The number of a task, as ``submit`` prints it."""
-    value = int(text) if text.isascii() and text.isdigit() else 0
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
     if not 0 < value < 2**63:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no number of a task; write one as submit and list print it, such as 7"

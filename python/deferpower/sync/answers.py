@@ -149,7 +149,10 @@ def _failure(row: Mapping[str, Any]) -> tuple[int, str, float | None]:
         raise ValueError("a failed item has a status from 300 to 599")
     pause_s = row.get("retry_after_s")
     if pause_s is not None:
-        pause_s = min(max(float(pause_s), 0.0), LONGEST_PAUSE_S)
+        if not isinstance(pause_s, (int, float)):
+            raise TypeError("number expected")
+        # A number of any length: compared before it is made a float.
+        pause_s = float(min(max(pause_s, 0), LONGEST_PAUSE_S))
     return status, _text(row.get("error", "")), pause_s
 
 
