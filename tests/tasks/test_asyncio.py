@@ -163,6 +163,7 @@ def test_many_may_wait_without_taking_up_threads(make: MakeManager) -> None:
 
 def test_failures_and_time_limits_of_waiting(make: MakeManager) -> None:
     tasks = make()
+    unfit = tasks.submit("fail", max_attempts=1)  # by a program that does not know what it takes
 
     @tasks.task(max_attempts=1)
     async def fail(text: str) -> None:
@@ -178,7 +179,7 @@ def test_failures_and_time_limits_of_waiting(make: MakeManager) -> None:
             with pytest.raises(TaskFailed, match="ValueError: no good"):
                 await (await fail.defer_async("no good")).result(BOUND_S)
             with pytest.raises(TaskFailed, match="missing 1 required positional argument"):
-                await (await tasks.submit_async(fail)).result(BOUND_S)
+                await unfit.result(BOUND_S)
             with pytest.raises(TaskFailed, match=r"sys\.exit\(3\)"):
                 await (await leave.defer_async()).result(BOUND_S)
             with pytest.raises(TimeoutError, match=r"still enqueued after 0\.01 s"):

@@ -176,11 +176,11 @@ def test_arguments_that_a_function_does_not_take_are_refused_at_once(
         tasks.submit("unknown here", [1, 2, 3]),
     ]
     for call, complaint in (
-        (lambda: plain.defer(), r"missing a required argument: 'a'; it takes \(a: .*int"),
+        (lambda: plain.defer(), r"missing a required argument: 'a'; it takes \(a, b=0\)$"),
         (lambda: plain.defer(1, 2, 3), "too many positional arguments"),
         (lambda: plain.defer(1, c=2), "unexpected keyword argument 'c'"),
         (lambda: contextual.defer(), "missing a required argument: 'a'"),
-        (lambda: contextual.defer(1, 2), "too many positional arguments"),
+        (lambda: contextual.defer(1, 2), r"too many positional arguments; it takes \(a\)$"),
         (lambda: named.defer(1), "too many positional arguments"),
         (lambda: tasks.submit("plain"), "missing a required argument: 'a'"),
         (lambda: tasks.submit_many(plain, [[1], []]), "missing a required argument: 'a'"),

@@ -154,7 +154,7 @@ def test_a_module_that_is_only_here_fails_for_good(
 
 def test_a_context_goes_to_threads_only(make: MakeManager, remote: Executor) -> None:
     with make(executor=remote) as tasks:
-        handle = tasks.submit(tasks.task(elsewhere.double, pass_context=True), [1])
+        handle = tasks.submit(tasks.task(elsewhere.double, pass_context=True))
         assert "takes a context, which cannot be sent to another process" in _error_of(handle)
     with ThreadPoolExecutor(1) as threads, make(executor=threads) as tasks:
 

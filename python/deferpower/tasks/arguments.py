@@ -48,6 +48,13 @@ class Arguments:
         try:
             self._signature.bind(*self._given, *args, **kwargs)
         except TypeError as error:
+            taken = self._taken(self._signature)
             raise TaskError(
-                f"task {name}: it cannot be called so: {error}; it takes {self._signature}"
+                f"task {name}: it cannot be called so: {error}; it takes {taken}"
             ) from None
+
+    def _taken(self, signature: inspect.Signature) -> str:
+        """What it takes in words, without types and what it gets anyway."""
+        empty = inspect.Parameter.empty
+        named = [p.replace(annotation=empty) for p in signature.parameters.values()]
+        return str(inspect.Signature(named[len(self._given) :]))
