@@ -3,19 +3,16 @@
 #   make dev      virtual environment in .venv, with the tools and an editable build
 #   make test     the suite on both backends, and the Rust tests
 #   make lint     formatting, lints and types, Python and Rust
-#   make commands docs/commands.md, from the parsers of the command line
-#   make pictures docs/pictures, from what a terminal really shows (installs rich and pyte)
 #   make check    test and lint: what must hold before a change is taken
-#   make bench    the benches, on an optimized build
-#   make fuzz     fuzz the Rust parsers and tables, a minute each (needs cargo-fuzz)
-#   make peers    the benches of durable tasks, beside other queues (installs those)
-#   make wheels   source distribution, pure wheel and native wheel, into dist/, looked through
-#   make check-wheels    the suite on each of them, installed into an environment of its own
-#   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
 #   make bench    the benches of one part each, on an optimized build
 #   make peers    everything beside its peers (installs those), into benches/RESULTS.md; 10 minutes
-#   make reference   docs/reference, from the docstrings
-#   make wheels   source distribution, pure wheel and native wheel, into dist/
+#   make fuzz     fuzz the Rust parsers and tables, a minute each (needs cargo-fuzz)
+#   make commands     docs/commands.md, from the parsers of the command line
+#   make reference    docs/reference, from the docstrings
+#   make pictures     docs/pictures, from what a terminal really shows (installs rich and pyte)
+#   make wheels       source distribution, pure and native wheel, into dist/, looked through
+#   make check-wheels the suite on each of them, installed into an environment of its own
+#   make licences     LICENSE-THIRD-PARTY, after a change of Cargo.lock
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
 # Another interpreter: make PYTHON=python3.13 ...
@@ -43,11 +40,8 @@ BUILD_INPUTS := pyproject.toml Cargo.toml Cargo.lock build_backend/deferpower_bu
 # A plain "pip install ." into the same environment has put a copy in the place of the tree.
 FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,not-editable)
 
-.PHONY: dev test lint check bench peers wheels check-wheels licences commands pictures
-.PHONY: cargo-present not-editable
-.PHONY: dev test lint check bench optimized peers wheels cargo-present not-editable
-.PHONY: dev test lint check bench peers reference wheels cargo-present not-editable
-.PHONY: dev test lint check bench fuzz peers wheels cargo-present not-editable
+.PHONY: dev test lint check bench peers fuzz commands reference pictures
+.PHONY: wheels check-wheels licences optimized cargo-present not-editable
 
 dev: $(INSTALLED)
 
@@ -88,11 +82,8 @@ lint: cargo-present $(VENV)/.installed-native
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy build_backend release tests
-	$(BIN)/mypy build_backend tests tools
-	$(BIN)/mypy build_backend tests
+	$(BIN)/mypy build_backend release tests tools
 	$(BIN)/mypy benches
-	$(BIN)/mypy build_backend tests tools
 	$(BIN)/python -m mypy.stubtest deferpower._native
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
@@ -102,15 +93,16 @@ lint: cargo-present $(VENV)/.installed-native
 
 check: test lint
 
-.PHONY: commands pictures
 commands: $(INSTALLED)
 	$(BIN)/python -m tools.commands
+
+reference: $(VENV)/.tools
+	PYTHONPATH=python $(BIN)/python -m tools.reference
 
 pictures: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --group pictures
 	$(BIN)/python -m tools.pictures
 
-bench: cargo-present $(VENV)/.installed-native
 optimized: cargo-present $(VENV)/.installed-native
 	PATH="$(CURDIR)/$(BIN):$$PATH" MATURIN_PEP517_ARGS="--profile release --locked" \
 		$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
@@ -119,11 +111,10 @@ bench: optimized
 	$(BIN)/pytest benches/python --benchmark-only
 	cargo bench --locked --features portable --bench parsers
 
-peers: optimized
 fuzz: cargo-present
 	$(PYTHON) fuzz/run.py
 
-peers: cargo-present $(VENV)/.installed-native
+peers: optimized
 	$(BIN)/python -m pip install --quiet --group peers
 	cargo bench --locked --features portable --bench compare --no-run
 	$(BIN)/python -m benches.peers --output benches/RESULTS.md
@@ -147,13 +138,6 @@ check-wheels: wheels
 
 licences: cargo-present
 	$(PYTHON) -m release.licences
-reference: $(VENV)/.tools
-	PYTHONPATH=python $(BIN)/python -m tools.reference
-
-wheels: cargo-present $(VENV)/.tools
-	rm -rf dist
-	$(BIN)/hatchling build -d dist
-	$(BIN)/maturin build --release --locked --out dist
 
 cargo-present:
 	@command -v cargo >/dev/null || { echo "this needs cargo: https://rustup.rs" >&2; exit 1; }
