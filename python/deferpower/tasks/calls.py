@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from deferpower.errors import TaskError
 from deferpower.task import Task, TaskClass
+from deferpower.tasks.arguments import Arguments
 from deferpower.tasks.function import Registry, TaskFunction
 from deferpower.tasks.handle import Handle
 from deferpower.tasks.intake import Call, OnConflict, checked_metadata, moment
@@ -40,6 +41,7 @@ class Calls:
         self._registry = registry
         self._classifier = classifier
         self._wall_clock = wall_clock
+        self._taken: dict[str, Arguments] = {}
 
     def spec(self, name: str, *, task_class: TaskClass | str | None = None, **options: Any) -> Spec:
         """The spec of a function, by the options of ``task``.
@@ -102,7 +104,11 @@ class Calls:
         text = payload(name, args, kwargs)
         known = function if isinstance(function, TaskFunction) else self._registry.get(function)
         if known is not None:
-            known.arguments.check(name, args, kwargs)
+            taken = self._taken.get(name)
+            if taken is None:
+                given = (None,) if known.pass_context else ()
+                taken = self._taken[name] = Arguments(known.function, given)
+            taken.check(name, args, kwargs)
         return text
 
     def many(self, function: TaskFunction[..., Any] | str, options: Mapping[str, Any]) -> Call:

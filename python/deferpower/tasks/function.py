@@ -10,7 +10,6 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVa
 from deferpower.constraints import Constraints
 from deferpower.errors import ConfigError
 from deferpower.task import TaskClass, Verdict
-from deferpower.tasks.arguments import Arguments
 from deferpower.tasks.handle import Handle
 from deferpower.tasks.spec import COMMAND, Priority, Spec
 
@@ -103,11 +102,6 @@ class TaskFunction(Generic[P, R]):
         self._manager = manager
         self._call_options = call_options or {}
         functools.update_wrapper(self, function)
-
-    @functools.cached_property
-    def arguments(self) -> Arguments:
-        """What it can be called with."""
-        return Arguments(self.function, (None,) if self.pass_context else ())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """What the function returns, called now as if it were not a task. Arguments are its own."""
