@@ -29,7 +29,8 @@ from benches.peers.readers import read_with_psutil
 TICK_S, SAMPLE_S = 0.001, 0.1
 TARGET_S = 100e-6
 ALONE, PSUTIL = "the loop alone", "psutil reading"
-QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+COMPARED = ("p50", "p99", "p99.9")
 
 
 @contextlib.contextmanager
@@ -84,15 +85,15 @@ BESIDE: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
 
 def compare(place: Path, effort: Effort) -> list[Comparison]:
     seen: dict[str, dict[str, list[float]]] = {
-        label: {name: [] for name in BESIDE} for label in QUANTILES
+        label: {name: [] for name in BESIDE} for label in COMPARED
     }
     for _ in range(effort.lag_rounds):
         for name in BESIDE:
             command = [sys.executable, "-m", "benches.peers.lag", name, str(effort.lag_s)]
             run = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True)
-            lags = sorted(json.loads(run.stdout))
-            for label, share in QUANTILES.items():
-                seen[label][name].append(lags[round(share * (len(lags) - 1))])
+            found = quantiles(json.loads(run.stdout))
+            for label in COMPARED:
+                seen[label][name].append(found[label])
     return [
         Comparison(
             f"lag of an asyncio loop, {label}",
@@ -113,6 +114,12 @@ def compare(place: Path, effort: Effort) -> list[Comparison]:
 def within(name: str, costs: list[float], alone: list[float]) -> Target:
     more_s = more(costs, alone)
     return Target(name, f"{TARGET_S * 1e6:+.0f} us: {more_s * 1e6:+.0f} us", more_s < TARGET_S)
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {label: ordered[round(share * last)] for label, share in QUANTILES.items()}
 
 
 async def lags(seconds: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""The program of a soak: its functions and its manager, for ``deferpower worker --app app:manager``.
+"""The program of a soak: its functions and its manager, for ``deferpower worker --app``.
 
 Each run writes down that it begins and how it ends, each time in one write of a line.
 """
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from place import PROCESS, Place
+from benches.soak.place import PROCESS, Place
 
 from deferpower import BackgroundTaskManager, Policy
 from deferpower.tasks.context import Context, Stopped

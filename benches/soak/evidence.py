@@ -6,11 +6,11 @@ import bisect
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from faults import Death, looking
-from place import Place
-from server import Receipt
+from benches.soak.faults import Death, looking
+from benches.soak.place import Place
+from benches.soak.server import Receipt
 
 from deferpower.store.records import ENDED, State
 
@@ -67,8 +67,9 @@ class Book:
     def look(self) -> None:
         """Note what has ended."""
         with looking(self._place.queue) as connection:
-            rows = connection.execute(
-                f"SELECT id, state, coalesce(error, ''), attempts FROM tasks WHERE state IN ({_ENDED})"
+            rows: list[Any] = connection.execute(
+                "SELECT id, state, coalesce(error, ''), attempts FROM tasks"
+                f" WHERE state IN ({_ENDED})"
             ).fetchall()
             self.ends.update((row[0], End(State(row[1]), row[2], row[3])) for row in rows)
             self.open = connection.execute(
@@ -91,7 +92,7 @@ def tasks(place: Place, book: Book, done: Done) -> tuple[list[str], dict[str, in
         *_commands_again(commands, numbers, done),
         *_untrue(book, by_task),
     ]
-    states = defaultdict(int)
+    states: defaultdict[str, int] = defaultdict(int)
     for task_id in ids & book.ends.keys():
         states[f"  {book.ends[task_id].state.name.lower()}"] += 1
     begun = [line for found in by_task.values() for line in found if line.what == "begins"]
@@ -113,7 +114,7 @@ def tasks(place: Place, book: Book, done: Done) -> tuple[list[str], dict[str, in
 
 def _lost(ids: set[int], book: Book) -> Iterator[str]:
     for task_id in sorted(ids - book.ends.keys()):
-        yield f"task {task_id} is lost or stuck: its submit had returned, and it was not seen to end"
+        yield f"task {task_id} is lost or stuck: its submit had returned, and it did not end"
 
 
 def _stuck(place: Place) -> Iterator[str]:
@@ -138,7 +139,9 @@ def _again(by_task: Mapping[int, list[Line]], done: Done) -> Iterator[str]:
             between = done.retried.get(task_id, [])
             if any(line.at_ns < at_ns <= later.at_ns for at_ns in between):
                 continue
-            again = f"task {task_id} ({line.name}) ran in {line.process} and again in {later.process}"
+            again = (
+                f"task {task_id} ({line.name}) ran in {line.process} and again in {later.process}"
+            )
             if line.what == "raised":
                 if later.attempt <= line.attempt:
                     yield f"{again}, not as a new attempt, though it had failed"
@@ -215,9 +218,7 @@ def items(
     for number, found in receipts.items():
         for first, later in itertools.pairwise(found):
             again += 1
-            if first.is_clean and not _any_between(
-                moments, first.at_ns - _CLOSE_NS, later.at_ns
-            ):
+            if first.is_clean and not _any_between(moments, first.at_ns - _CLOSE_NS, later.at_ns):
                 violations.append(
                     f"item {number} arrived again {(later.at_ns - first.at_ns) / 1e9:.1f} s after "
                     "it was taken, and nothing had happened"

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import apsw
-from place import DISK, PLACE, PROCESS, URL, Place
+from benches.machine import REPOSITORY
+from benches.soak.place import DISK, PLACE, PROCESS, URL, Place
 
 import deferpower
 
-_HERE = Path(__file__).parent
 _PACKAGE = Path(deferpower.__file__).parents[1]
 _BUSY_MS = 2000
 _LEAVE_S = 30.0
@@ -57,23 +57,33 @@ class Process:
         self._place = place
         env = {
             **os.environ,
-            **{PLACE: str(place.directory), DISK: str(place.disk), PROCESS: name, URL: url},
+            PLACE: str(place.directory),
+            DISK: str(place.disk),
+            PROCESS: name,
+            URL: url,
             "DEFERPOWER_ROOT": str(place.root),
-            "PYTHONPATH": f"{_PACKAGE}:{_HERE}",
+            "PYTHONPATH": f"{_PACKAGE}:{REPOSITORY}",
         }
         if pure:
             env["DEFERPOWER_BACKEND"] = "pure"
         words = {
-            "worker": ["-m", "deferpower", "worker", "--app", "app:manager", "--plain"],
+            "worker": [
+                "-m",
+                "deferpower",
+                "worker",
+                "--app",
+                "benches.soak.app:manager",
+                "--plain",
+            ],
             "command worker": [
                 *("-m", "deferpower", "worker", "--plain", "--queue", str(place.queue)),
                 *("--policy", str(place.policy)),
             ],
-        }.get(role, [str(_HERE / "programs.py"), role, str(seed)])
+        }.get(role, ["-m", "benches.soak.programs", role, str(seed)])
         with place.log(role).open("ab") as log:
             self.child = subprocess.Popen(
                 [sys.executable, *words],
-                cwd=_HERE,
+                cwd=REPOSITORY,
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,4 +1,4 @@
-"""What long-living processes hold: memory, descriptors, threads, zombies; and whether it is flat."""
+"""What long-living processes hold: memory, descriptors, threads, zombies; whether it is flat."""
 
 from __future__ import annotations
 

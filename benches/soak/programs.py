@@ -1,4 +1,4 @@
-"""The processes of a soak: ``python programs.py embedder|submitter|sender``. Workers are the CLI's."""
+"""The processes of a soak: embedder, submitter, sender. Workers are the CLI's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from place import PROCESS, URL, Place
+from benches.soak.place import PROCESS, URL, Place
 
 from deferpower import BackgroundSyncManager, Constraints, Policy, QueueFull, StoreError, TaskError
 from deferpower.sync import HttpTarget
 from deferpower.tasks.handle import Handle
 
 try:
-    from app import ANYTIME, append_to, manager
+    from benches.soak.app import ANYTIME, append_to, manager
 except StoreError as error:  # the disk is full
     sys.exit(str(error))
 
@@ -28,7 +28,7 @@ ANSWER_S = 4.0
 _PAUSE_S = 0.06
 _REST_S = 0.3
 _COMMAND = 'echo "$N begins $SOAK_PROCESS" >&3; sleep "$S"; echo "$N returned $SOAK_PROCESS" >&3'
-_NOTED = f"exec 3>>\"$RUNS\"; {_COMMAND}; echo said; exit \"$E\""
+_NOTED = f'exec 3>>"$RUNS"; {_COMMAND}; echo said; exit "$E"'
 
 
 class Promises:
@@ -60,7 +60,8 @@ class Submitter:
                 self._last = handle
         except TaskError as error:
             # What it was to come after is forgotten, or is replaced by it.
-            assert "after: " in str(error), error
+            if "after: " not in str(error):
+                raise
             self._last = None
         except (QueueFull, StoreError):
             return False

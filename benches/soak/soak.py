@@ -5,7 +5,7 @@ charger flaps, the processor is busy at times, the server misbehaves, processes 
 to end, the disk runs full for moments, thresholds are edited, and what has ended is pruned. Three
 processes nobody kills: what they hold is looked at all the while.
 
-    python benches/soak/soak.py [--minutes 20] [--seed N] [--keep DIRECTORY]
+    python -m benches.soak.soak [--minutes 20] [--seed N] [--keep DIRECTORY]
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import measure
-from evidence import Book, Done, items, tasks
-from faults import Fleet, fill, left_processes, looking
-from measure import Sample, trend
-from place import Laptop, Place
-from server import Server
+from benches.soak import measure
+from benches.soak.evidence import Book, Done, items, tasks
+from benches.soak.faults import Fleet, fill, left_processes, looking
+from benches.soak.measure import Sample, trend
+from benches.soak.place import Laptop, Place
+from benches.soak.server import Server
 
 from deferpower import (
     BackgroundSyncManager,
@@ -218,7 +218,7 @@ class Soak:
                 sync.process_sync_queue(100, True)
             if left := sync.pending():
                 self._violations.append(f"{len(left)} items were not sent: {left[0]}")
-            return {sync.data(item.id)["number"] for item in sync.dead_letters(100_000)}
+            return {sync.data(item.item_id)["number"] for item in sync.dead_letters(100_000)}
         finally:
             sync.close()
 
@@ -297,7 +297,9 @@ def main() -> int:
         return _on_a_small_disk(options)
     seed = random.randrange(2**32) if options.seed is None else options.seed
     small = os.statvfs(options.disk).f_blocks * os.statvfs(options.disk).f_frsize <= 64 << 20
-    print(f"seed {seed}: {options.minutes:g} minutes", "" if small else "(no small disk)", flush=True)
+    print(
+        f"seed {seed}: {options.minutes:g} minutes", "" if small else "(no small disk)", flush=True
+    )
     place = Place(options.keep, options.disk)
     return Soak(place, options.minutes * 60, random.Random(seed), small=small).run()
 
@@ -308,7 +310,13 @@ def _on_a_small_disk(options: argparse.Namespace) -> int:
         top = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         disk = top / "disk"
         disk.mkdir(parents=True)
-        words: list[Any] = [sys.executable, __file__, "--minutes", str(options.minutes)]
+        words: list[Any] = [
+            sys.executable,
+            "-m",
+            "benches.soak.soak",
+            "--minutes",
+            str(options.minutes),
+        ]
         words += [] if options.seed is None else ["--seed", str(options.seed)]
         words += ["--keep", str(top), "--disk", str(disk)]
         return subprocess.run([*_mounting(disk), *words], check=False).returncode

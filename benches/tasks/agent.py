@@ -41,14 +41,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from benches.python.table import machine
+from benches import machine
+from benches.machine import REPOSITORY
+from benches.peers.lag import lags, quantiles
 from benches.sync.throughput import server
-from benches.tasks.lag import lags, quantiles
 from examples.control_loop import Hands
 
 from deferpower import BackgroundSyncManager, BackgroundTaskManager, Constraints, Device, Verdict
 
-REPOSITORY = Path(__file__).parents[2]
 EVERY_S, WARM_S = 0.1, 1.0
 ALONE = "alone"
 LOOPS = {
@@ -111,7 +111,10 @@ class Agent:
         def count(_: object) -> None:
             self.events += 1
 
-        self.tasks.on_event(lambda event: loop.call_soon_threadsafe(count, event))
+        def tell(event: object) -> None:
+            loop.call_soon_threadsafe(count, event)
+
+        self.tasks.on_event(tell)
         async with self.thread_tasks():
             yield
         assert self.events
@@ -205,7 +208,7 @@ async def every(seconds: float, call: Callable[[], Awaitable[object]]) -> AsyncI
 async def run(part: str, backend: str, url: str, seconds: float) -> dict[str, float]:
     """The lags of a loop with a part beside it, and what the process has used meanwhile."""
     with tempfile.TemporaryDirectory() as place:
-        beside = contextlib.nullcontext()
+        beside: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
         if part != ALONE:
             beside = PARTS[part](Agent(Path(place), backend, url))
         async with beside:
@@ -231,9 +234,10 @@ def main() -> None:
     if options.measure:
         sys.setswitchinterval(options.switch_interval)
         with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
-            json.dump(runner.run(run(*options.measure, options.seconds)), sys.stdout)
+            part, backend, url = options.measure
+            json.dump(runner.run(run(part, backend, url, options.seconds)), sys.stdout)
         return
-    print(machine())
+    print(machine.described())
     contenders = [(ALONE, "")]
     contenders += [(part, backend) for part in options.parts for backend in options.backends]
     seen: dict[tuple[str, str], list[dict[str, float]]] = {one: [] for one in contenders}
