@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,22 @@ def described() -> str:
             break
     return (
         f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+        f"Python {platform.python_version()}"
     )
+
+
+def busy_share(seconds: float = 2.0) -> float:
+    """How much of the processors' time somebody uses, while this process waits."""
+    before_s, before_idle_s = _ticks()
+    time.sleep(seconds)
+    after_s, after_idle_s = _ticks()
+    return 1 - (after_idle_s - before_idle_s) / (after_s - before_s)
+
+
+def _ticks() -> tuple[int, int]:
+    """All time of all processors so far, and how much of it they were idle."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
 
 
 def battery_prefix() -> Sequence[str]:

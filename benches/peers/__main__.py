@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import apsw
@@ -44,6 +44,7 @@ QUESTIONS: dict[str, Callable[[Path, Effort], list[Comparison]]] = {
     "lag": lag.compare,
     "readings": readings.compare,
 }
+BUSY_SHARE = 0.1
 PEERS = ("huey", "persist-queue", "APScheduler", "SQLAlchemy", "psutil")
 READ = """Every figure is a cost: lower is better. A multiple above 1 says that deferpower is
 cheaper, a **bold** one below 1 that the peer is. Medians of rounds in which all took turns; ratios
@@ -61,6 +62,13 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.questions) - set(QUESTIONS):
         parser.error(f"no such question: {', '.join(sorted(unknown))}; there are {[*QUESTIONS]}")
+    others = machine.busy_share()
+    notes = ["**A quick look: too few rounds for figures.**"] if options.quick else []
+    if others > BUSY_SHARE:
+        notes.append(
+            f"**Others used this machine, too, {others:.0%} of it before this began: waiting times"
+            " and syncs to the disk are theirs as well. A look, no figures.**"
+        )
     found = {}
     with tempfile.TemporaryDirectory(dir=options.directory) as place:
         # Whatever is imported is compiled once, as it is where it is installed.
@@ -73,27 +81,26 @@ def main() -> None:
             found[question] = QUESTIONS[question](directory, QUICK if options.quick else FULL)
             shutil.rmtree(directory)
             print(f"{question}: {time.monotonic() - began_s:.0f} s", file=sys.stderr)
-    text = report(found, quick=options.quick)
+    text = report(notes, found)
     print(text)
     if options.output:
         options.output.write_text(text + "\n")
 
 
-def report(found: Mapping[str, list[Comparison]], *, quick: bool) -> str:
+def report(notes: Sequence[str], found: Mapping[str, list[Comparison]]) -> str:
     everything = [comparison for comparisons in found.values() for comparison in comparisons]
     versions = [f"{name} {importlib.metadata.version(name)}" for name in PEERS]
     versions += [f"apsw with SQLite {apsw.sqlite_lib_version()}"]
     versions += [f"sqlite3 with SQLite {sqlite3.sqlite_version}"]
     parts = [
         "# deferpower beside its peers",
+        *notes,
         f"On {machine.described()}; {', '.join(versions)}.",
         READ,
         verdict(everything),
         "## In brief",
         in_brief(everything),
     ]
-    if quick:
-        parts.insert(1, "**A quick look: too few rounds for figures.**")
     for question, comparisons in found.items():
         parts += [f"## {question.capitalize()}", in_full(comparisons)]
     return "\n\n".join(parts)
