@@ -11,6 +11,9 @@ from tools.reference import api, complaints, markdown
 from tools.reference.__main__ import FOLDER, stale
 from tools.reference.pages import PAGES
 
+from deferpower import types
+from deferpower._contract import CONSTRAINTS
+
 PUBLIC = api.public()
 
 
@@ -108,3 +111,19 @@ def test_a_verb_needs_returns(tmp_path: Path) -> None:
     function = griffe.load("verb", search_paths=[tmp_path])["go"]
     told = list(complaints.of_call("go", function))
     assert told == ["go(): neither its first line nor Returns says what one gets"]
+
+
+def rows_of_semantics() -> set[str]:
+    """What the first cells of its tables name."""
+    cells = re.findall(r"^\| ?(`[^|]*)\|", (api.ROOT / "SEMANTICS.md").read_text(), re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(?:\w+\.)?(\w+)`", cell)}
+
+
+def test_every_figure_has_a_row_in_semantics() -> None:
+    told = rows_of_semantics()
+    for part in (types.Power, types.Cpu, types.Memory, types.Disk, types.Network, types.Storage):
+        assert set(part._fields) - told == set(), f"{part.__name__}: SEMANTICS.md has no row for it"
+
+
+def test_every_constraint_has_a_row_in_semantics() -> None:
+    assert set(CONSTRAINTS) - rows_of_semantics() == set()

@@ -7,10 +7,12 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Literal
 
+from deferpower._contract import CONSTRAINTS
 from deferpower.errors import ConfigError
 from deferpower.thresholds import is_number
 
 Network = Literal["connected", "unmetered"]
+_NETWORKS = ("connected", "unmetered")
 
 _MINUTES_OF_DAY = 24 * 60
 _WINDOW = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})", re.ASCII)
@@ -163,7 +165,7 @@ class Constraints:
                 f"battery_above: {battery_above!r} is no percentage from 0 to below 100"
             )
         put(self, "battery_above", battery_above)
-        if network not in (None, "connected", "unmetered"):
+        if network is not None and network not in _NETWORKS:
             raise ConfigError(f"network: {network!r} is neither 'connected' nor 'unmetered'")
         put(self, "network", network)
         if isinstance(window, str):
@@ -181,22 +183,13 @@ class Constraints:
 
     def codes(self) -> tuple[str, ...]:
         """The reason codes of what is asked."""
-        return tuple(
-            code
-            for code, is_asked in (
-                ("charging", self.charging),
-                ("battery_above", self.battery_above is not None),
-                ("battery_not_low", self.battery_not_low),
-                ("idle", self.idle),
-                ("connected", self.network == "connected"),
-                ("unmetered", self.network == "unmetered"),
-                ("storage_not_low", self.storage_not_low),
-                ("resources_ok", self.resources_ok),
-                ("window", self.window is not None),
-                ("custom", bool(self.custom)),
-            )
-            if is_asked
-        )
+        return tuple(code for code in CONSTRAINTS if self._asks(code))
+
+    def _asks(self, code: str) -> bool:
+        if code in _NETWORKS:
+            return self.network == code
+        value = getattr(self, code)
+        return value is not None and value is not False and value != ()
 
     def only(self, codes: Collection[str]) -> Constraints:
         """Those of these conditions that have one of the codes.
@@ -204,18 +197,8 @@ class Constraints:
         Args:
             codes: reason codes, as `codes` gives them.
         """
-        asked = self.network if self.network in codes else None
-        return Constraints(
-            charging=self.charging and "charging" in codes,
-            battery_above=self.battery_above if "battery_above" in codes else None,
-            battery_not_low=self.battery_not_low and "battery_not_low" in codes,
-            idle=self.idle and "idle" in codes,
-            network=asked,
-            storage_not_low=self.storage_not_low and "storage_not_low" in codes,
-            resources_ok=self.resources_ok and "resources_ok" in codes,
-            window=self.window if "window" in codes else None,
-            custom=self.custom if "custom" in codes else (),
-        )
+        kept = {"network" if code in _NETWORKS else code for code in self.codes() if code in codes}
+        return Constraints(**{name: getattr(self, name) for name in kept})
 
 
 ANYTIME = Constraints()

@@ -10,6 +10,9 @@ from typing import Any
 from cli.conftest import Start
 from cli.support import Laptop
 from deferpower import types
+from deferpower.cli.status import table
+from deferpower.types import Power
+from readings import a_reading
 
 PARTS = {
     "power": types.Power._fields,
@@ -71,6 +74,22 @@ def test_the_table_of_a_machine_without_a_battery(laptop: Laptop, start: Start) 
     assert run.end() == 0
     assert rows(run.out)["power plugged in"] == "yes"
     assert rows(run.out)["power battery"] == "none"
+
+
+def test_every_figure_is_in_the_table() -> None:
+    """All but those that only say how sure another one is."""
+    reading = a_reading(Power(True, 50.0, False, "discharging", -8.0, 20.0, 40.0, 9000.0, 1))
+    reading = reading._replace(cpu=types.Cpu(30.0, 8, 1.0, 0.0))
+    before = table(reading, watching=True)
+    for part in PARTS:
+        figures = getattr(reading, part)
+        for name, figure in figures._asdict().items():
+            if isinstance(figure, bool) or figure is None:
+                another: object = not figure
+            else:
+                another = "full" if isinstance(figure, str) else 2 * figure + 7
+            changed = reading._replace(**{part: figures._replace(**{name: another})})
+            assert table(changed, watching=True) != before, f"{part}.{name} is not shown"
 
 
 def test_json_has_every_field(laptop: Laptop, start: Start, backend_name: str) -> None:
