@@ -52,7 +52,7 @@ def inputs() -> Iterator[tuple[str, bytes]]:
         yield "power", BETWEEN_TEXTS.join(supplies)
         first = [b"".join(_read(tree, FILES[target])[:1]) for target in SAMPLED]
         later = [b"".join(_read(moments[-1], FILES[target])[:1]) for target in SAMPLED]
-        pair = (supplies + [b"", b""])[:2]
+        pair = [*supplies, b"", b""][:2]
         yield "sampler", BETWEEN_TEXTS.join([*first, *pair, *later])
 
 

@@ -113,6 +113,7 @@ fn is_present(numbers: &[f64]) -> bool {
         is_amount(&run[0])
             && is_amount(&run[1])
             && matches!(run[2], UNKNOWN | 0.0 | 1.0)
+            && (run[2] == UNKNOWN || run[0] > 0.0)
             && is_amount(&run[3])
             && is_share(run[4])
             && is_below(run[5], LEVELS as f64)

@@ -209,6 +209,7 @@ def forged(data: bytes, changes: dict[int, float]) -> bytes:
         {4: -1.0},
         {5: NAN},
         {9: -5.0},  # the run of an event
+        {9: 0.0},  # of which a state is known
         {11: 0.5},
         {12: math.inf},
         {13: 1.5},

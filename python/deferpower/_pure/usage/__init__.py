@@ -396,6 +396,7 @@ def _is_present(numbers: Sequence[float]) -> bool:
         return (
             all(map(is_amount, (known_s, held_s, age_s)))
             and state in (_UNKNOWN, _FALSE, _TRUE)
+            and (state == _UNKNOWN or known_s > 0.0)
             and (share == _UNKNOWN or 0.0 <= share <= 1.0)
             and is_below(level, LEVELS)
         )
