@@ -23,14 +23,9 @@ ENVIRONMENT = (
     apsw.PermissionsError,
     apsw.ProtocolError,
     apsw.ReadOnlyError,
-    # Of rows that are damaged: a text that is none; one that is missing or there twice.
-    UnicodeDecodeError,
-    apsw.ConstraintError,
-    apsw.MismatchError,
+    UnicodeDecodeError,  # of a text that is damaged
 )
 """Errors that come from the file, the disk or other processes, never from the SQL."""
-
-_OF_ROWS = (UnicodeDecodeError, apsw.ConstraintError, apsw.MismatchError)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -45,7 +40,7 @@ def explained(error: BaseException, path: str | None, system_errno: int = 0) -> 
     """
     if not isinstance(error, ENVIRONMENT):
         return error
-    kind = DamagedError if isinstance(error, _OF_ROWS) else StoreError
+    kind = DamagedError if isinstance(error, UnicodeDecodeError) else StoreError
     failure = kind(f"{path or 'in-memory database'}: {_sentence(error, system_errno)}")
     failure.__cause__ = error
     return failure
@@ -76,12 +71,7 @@ def _sentence(error: BaseException, system_errno: int) -> str:
     match error:
         case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError():
             return "another program keeps it locked; try again, or end that program"
-        case (
-            apsw.CorruptError()
-            | UnicodeDecodeError()
-            | apsw.ConstraintError()
-            | apsw.MismatchError()
-        ):
+        case apsw.CorruptError() | UnicodeDecodeError():
             return f"the file is damaged ({error}); move it away, or put a backup in its place"
         case apsw.NotADBError():
             return "not a SQLite database; give another path"

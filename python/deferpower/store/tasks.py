@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from deferpower.store.records import ENDED, State, TaskRow
+from deferpower.store.records import ENDED, State, TaskRow, damaged
 
 if TYPE_CHECKING:
     import apsw
@@ -41,8 +41,17 @@ _INSERT = f"INSERT INTO tasks ({', '.join(NewTask._fields)}) VALUES ({', '.join(
 
 
 def add(cursor: apsw.Cursor, task: NewTask) -> int:
-    """Add a task; its id."""
-    cursor.execute(_INSERT, task)
+    """Add a task; its id.
+
+    Raises:
+        DamagedError: what it refers to is gone from the file.
+    """
+    import apsw
+
+    try:
+        cursor.execute(_INSERT, task)
+    except apsw.ConstraintError as error:
+        raise damaged("specs", str(error)) from error
     return cursor.connection.last_insert_rowid()
 
 
