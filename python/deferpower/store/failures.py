@@ -19,6 +19,7 @@ ENVIRONMENT = (
     apsw.IOError,
     apsw.LockedError,
     apsw.NoLFSError,
+    apsw.NoMemError,
     apsw.NotADBError,
     apsw.PermissionsError,
     apsw.ProtocolError,
@@ -73,6 +74,11 @@ def _sentence(error: BaseException, system_errno: int) -> str:
             return "another program keeps it locked; try again, or end that program"
         case apsw.CorruptError() | UnicodeDecodeError():
             return f"the file is damaged ({error}); move it away, or put a backup in its place"
+        case apsw.NoMemError():
+            return (
+                "not enough memory for what it holds, or the file is damaged; free some, or put a "
+                "backup in its place"
+            )
         case apsw.NotADBError():
             return "not a SQLite database; give another path"
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
