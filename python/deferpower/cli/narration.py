@@ -170,11 +170,14 @@ class LogNotes(logging.Handler):
         """Note it, unless an event tells it."""
         if record.name == self._events.name and record.exc_info is None:
             return
-        text = record.getMessage()
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            text += f": {type(error).__name__}: {error}"
-        self._narrator.note(text)
+        try:
+            text = record.getMessage()
+            if record.exc_info and record.exc_info[1] is not None:
+                error = record.exc_info[1]
+                text += f": {type(error).__name__}: {error}"
+            self._narrator.note(text)
+        except Exception:  # an exception of the program's own may fail at being asked
+            self.handleError(record)
 
     def give_back(self) -> None:
         """Let the log be as it was."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deferpower.tasks.current import CURRENT
+from deferpower.tasks.runs import is_interrupt
 
 if TYPE_CHECKING:
     from deferpower.store.turns import Ended
@@ -85,8 +86,12 @@ class Coroutines:
         try:
             args, kwargs = run.arguments()
             value = await function.function(*args, **kwargs)
-        except (Exception, SystemExit) as error:  # SystemExit would end the whole loop
-            return run.raised(error, self._wall_clock())
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return run.raised(error, self._wall_clock())  # any other would end the whole loop
         return run.returned(value, self._wall_clock())
 
     def _end_of(self, run: Run, done: asyncio.Task[Ended]) -> Ended:

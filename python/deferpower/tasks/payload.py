@@ -42,7 +42,7 @@ def payload(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         raise TaskError(f"task {name}: args is {args!r:.80}; give a list of arguments")
     try:
         return _checked(_encode((args, kwargs if type(kwargs) is dict else dict(kwargs))))
-    except (TypeError, ValueError, RecursionError, UnicodeError) as error:
+    except Exception as error:  # what is given may fail in its own ways
         for place, value in [*enumerate(args), *kwargs.items()]:
             complaint = _complaint(value)
             if complaint:
@@ -50,7 +50,8 @@ def payload(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
                     f"task {name}: argument {place!r} is nothing that JSON can hold ({complaint}); "
                     "pass text, numbers, lists and dicts, or the path of a file"
                 ) from None
-        raise TaskError(f"task {name}: arguments cannot be kept as JSON: {error}") from None
+        kind = type(error).__name__
+        raise TaskError(f"task {name}: arguments cannot be kept as JSON ({kind})") from None
 
 
 def to_json(what: str, value: Any) -> str:
@@ -74,6 +75,8 @@ def _complaint(value: Any) -> str | None:
         return "it holds a lone surrogate, which is no character"
     except (TypeError, ValueError) as error:
         return str(error)
+    except Exception as error:
+        return f"{type(error).__name__} when it was looked at"
     return None
 
 

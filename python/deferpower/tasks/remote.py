@@ -71,7 +71,7 @@ def _named(found: Any, name: str) -> Any:
 def call(module: str, name: str, payload: str, _key: str) -> Answer:
     """Call a function by the names of its module and itself; in the other process."""
     from deferpower.tasks.function import TaskFunction
-    from deferpower.tasks.runs import error_text, result_text
+    from deferpower.tasks.runs import error_text, is_interrupt, result_text
 
     try:
         found = _named(importlib.import_module(module), name)
@@ -81,7 +81,9 @@ def call(module: str, name: str, payload: str, _key: str) -> Answer:
         args, kwargs = json.loads(payload)
         function = found.function if isinstance(found, TaskFunction) else found
         value = function(*args, **kwargs)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_interrupt(error) and isinstance(error, KeyboardInterrupt):
+            raise  # Ctrl-C, which a terminal sends to all processes in it
         return "raised", error_text(error), None
     return ("returned", *result_text(value))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deferpower.errors import DeferpowerError, TaskError
 from deferpower.store.turns import Ended
 from deferpower.tasks.current import CURRENT
-from deferpower.tasks.runs import Run
+from deferpower.tasks.runs import Run, is_interrupt
 
 if TYPE_CHECKING:
     import asyncio
@@ -231,10 +231,9 @@ class Runner:
         try:
             args, kwargs = run.arguments()
             value = function.function(*args, **kwargs)
-        except (Exception, SystemExit) as error:
-            return run.raised(error, self._device.wall_clock())
-        except BaseException:
-            # Ctrl-C, where the main thread runs the task: it was not the task's fault.
+        except BaseException as error:
+            if not is_interrupt(error):
+                return run.raised(error, self._device.wall_clock())
             self._end(run, run.stopped(self._device.wall_clock()))
             raise
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -162,9 +163,9 @@ class Run:
 
     def raised(self, error: BaseException, now_s: float) -> Ended:
         """What it means that the function raised."""
-        if isinstance(error, DamagedError):
+        if issubclass(type(error), DamagedError):
             self.damage = error
-        if isinstance(error, Stopped) and self.context.was_asked:
+        if issubclass(type(error), Stopped) and self.context.was_asked:
             return self.stopped(now_s)
         return self.failed(error_text(error), now_s)
 
@@ -212,7 +213,7 @@ def result_text(value: Any) -> tuple[str | None, str | None]:
     if value is None:
         return None, None
     try:
-        return to_json(f"the result {value!r:.80}", value), None
+        return to_json(f"the result, a {type(value).__name__},", value), None
     except TaskError as error:
         # The work is done: running it again would not make its result any better.
         return None, f"{error}, so it was not kept"
@@ -220,15 +221,28 @@ def result_text(value: Any) -> tuple[str | None, str | None]:
 
 def error_text(error: BaseException) -> str:
     """What is kept of an exception: what it says, and where it came from."""
-    if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r})"
-    if isinstance(error, DeferpowerError):
-        text = str(error)
-    else:
-        text = "".join(traceback.format_exception(error)).strip()
+    try:
+        text = _said_by(error)
+    except Exception:  # it is the program's own, and may fail at being asked
+        text = f"{type(error).__name__}, which could not say what was wrong"
     # What is no character cannot be kept, and must not keep all else from being kept.
     text = text[-_MOST_ERROR_TEXT:].encode(errors="backslashreplace").decode()
     return text[-_MOST_ERROR_TEXT:]
+
+
+def _said_by(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    if isinstance(error, DeferpowerError):
+        return str(error)
+    return "".join(traceback.format_exception(error)).strip()
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether it came to the task from outside, as Ctrl-C does: to the main thread alone."""
+    # By its type, since it may fail at being asked for its class.
+    is_its_own = issubclass(type(error), (Exception, SystemExit, GeneratorExit))
+    return not is_its_own and threading.current_thread() is threading.main_thread()
 
 
 def backoff_s(spec: Spec, attempts: int) -> float:
