@@ -49,8 +49,6 @@ FRESH := $(if $(wildcard $(VENV)/lib/python3.*/site-packages/*deferpower.pth),,n
 
 .PHONY: dev test lint check bench peers fuzz commands reference pictures
 .PHONY: wheels check-wheels licences optimized cargo-present not-editable
-.PHONY: dev test lint check bench optimized peers fuzz wheels check-wheels licences commands
-.PHONY: pictures reference cargo-present not-editable
 
 dev: $(INSTALLED)
 
