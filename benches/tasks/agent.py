@@ -13,8 +13,8 @@ The loop is measured alone, beside each part on both backends, and beside all of
 - ``questions``: ``why`` and ``forecast``, twice a second;
 - ``sync``: an item queued every 100 ms, sent to a server in another process by the manager's own
   thread (``start``) or by the loop (``async with``); ``everything`` has the first;
-- ``everything, handed over``: all that, but the loop only puts into a queue what a thread then
-  does, and nothing wakes it up, as in ``examples/control_loop.py``.
+- ``everything, handed over``: all that as ``examples/control_loop.py`` does it. The loop only puts
+  into a queue what a thread then does, and nothing wakes it up.
 
 Each is a process of its own, in turns; figures are medians over the rounds. asyncio's usual loop
 sleeps in epoll, which counts in whole milliseconds: woken up in between, it is late for its next
@@ -30,6 +30,7 @@ import argparse
 import asyncio
 import collections
 import contextlib
+import gc
 import json
 import resource
 import selectors
@@ -41,15 +42,15 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from benches import machine
-from benches.machine import REPOSITORY
-from benches.peers.lag import lags, quantiles
+from benches.machine import REPOSITORY, described
+from benches.peers.lag import lags
 from benches.sync.throughput import server
 from examples.control_loop import Hands
 
 from deferpower import BackgroundSyncManager, BackgroundTaskManager, Constraints, Device, Verdict
 
 EVERY_S, WARM_S = 0.1, 1.0
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 ALONE = "alone"
 LOOPS = {
     "epoll": asyncio.new_event_loop,
@@ -152,6 +153,8 @@ class Agent:
 
     @contextlib.asynccontextmanager
     async def handed_over(self) -> AsyncIterator[None]:
+        gc.freeze()
+        sys.setswitchinterval(1e-4)
         hands = Hands()
         waits = await asyncio.to_thread(self.idle.defer)
         events: collections.deque[object] = collections.deque(maxlen=100)
@@ -214,11 +217,12 @@ async def run(part: str, backend: str, url: str, seconds: float) -> dict[str, fl
         async with beside:
             await lags(WARM_S)  # what is opened and compiled at first is no steady state
             before = resource.getrusage(resource.RUSAGE_SELF)
-            seen = await lags(seconds)
+            seen = sorted(await lags(seconds))
             after = resource.getrusage(resource.RUSAGE_SELF)
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     switches = after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw
-    return {**quantiles(seen), "processor": used_s / seconds, "switches": switches / seconds}
+    found = {label: seen[round(share * (len(seen) - 1))] for label, share in QUANTILES.items()}
+    return {**found, "processor": used_s / seconds, "switches": switches / seconds}
 
 
 def main() -> None:
@@ -228,16 +232,14 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--loop", choices=LOOPS, default="epoll", help="what it sleeps in")
-    parser.add_argument("--switch-interval", type=float, default=sys.getswitchinterval())
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        sys.setswitchinterval(options.switch_interval)
         with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
             part, backend, url = options.measure
             json.dump(runner.run(run(part, backend, url, options.seconds)), sys.stdout)
         return
-    print(machine.described())
+    print(described())
     contenders = [(ALONE, "")]
     contenders += [(part, backend) for part in options.parts for backend in options.backends]
     seen: dict[tuple[str, str], list[dict[str, float]]] = {one: [] for one in contenders}
@@ -246,7 +248,6 @@ def main() -> None:
             for part, backend in contenders:
                 command = [sys.executable, "-m", "benches.tasks.agent"]
                 command += ["--seconds", str(options.seconds), "--loop", options.loop]
-                command += ["--switch-interval", str(options.switch_interval)]
                 command += ["--measure", part, backend, url]
                 done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True)
                 seen[part, backend].append(json.loads(done.stdout))
@@ -256,11 +257,12 @@ def main() -> None:
 def print_lags(seen: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> None:
     """A line each: medians over the rounds, of lags beside those of the loop alone."""
     alone = seen[ALONE, ""]
-    columns = ("p50", "p99", "p99.9", "max")
-    print(f"{'lag in us':30}", *(f"{column:>15}" for column in columns), "  processor  switches/s")
+    print(
+        f"{'lag in us':30}", *(f"{column:>15}" for column in QUANTILES), "  processor  switches/s"
+    )
     for (part, backend), rounds in seen.items():
         cells = []
-        for column in columns:
+        for column in QUANTILES:
             value = statistics.median(one[column] for one in rounds)
             pairs = zip(rounds, alone, strict=True)
             more = statistics.median(one[column] - other[column] for one, other in pairs)
