@@ -130,7 +130,7 @@ def test_once_runs_what_may_run_and_says_what_waits(
         "succeeded task 1 echo",
         "ended; 2 tasks left:",
         "  1: not charging: on battery at 90 % (train)",
-        "  1: this program has no function named 'nowhere'; they run once there is one (nowhere)",
+        "  1: this program has no function named 'nowhere'; another must run it (nowhere)",
     ]
     assert agent.worker_pids() == ()
 
