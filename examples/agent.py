@@ -6,12 +6,16 @@
 Its event loop stays free for its user: here it only ticks, and counts. The indexing runs beside
 it when the charger is plugged in, stops when it is pulled, and goes on where it stopped, also after
 the agent was killed. When everything is indexed, the agent ends.
+
+A loop that must not be late by a millisecond: see control_loop.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import bisect
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -28,6 +32,17 @@ def open_index(state: Path) -> sqlite3.Connection:
     return index
 
 
+def texts_in(folder: Path) -> list[str]:
+    """All texts of a folder, by name; what is hidden is left out."""
+    return sorted(
+        str(path)
+        for path in folder.rglob("*")
+        if path.suffix in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
 def make_manager(state: Path) -> BackgroundTaskManager:
     """The queue of the agent, and what may be in it."""
     tasks = BackgroundTaskManager(state / "queue.db")
@@ -35,26 +50,23 @@ def make_manager(state: Path) -> BackgroundTaskManager:
     @tasks.task(constraints=Constraints(charging=True), pass_context=True)
     def index_folder(context: Context, folder: str, rest_s: float) -> int:
         """Index all texts of a folder; how many there are."""
-        paths = sorted(
-            path
-            for path in Path(folder).rglob("*")
-            if path.suffix in SUFFIXES and path.is_file() and "." not in path.parts[0][:1]
-        )
-        index = open_index(state)
-        done = context.resumed_from or 0  # what the last checkpoint said
-        while done < len(paths):
-            context.stop_if_asked()  # the charger was pulled: give way, and come back later
-            for path in paths[done : done + FILES_AT_ONCE]:
-                # After a crash these may be here already: what runs again must do no harm.
-                index.execute("DELETE FROM texts WHERE path = ?", (str(path),))
-                text = path.read_text(errors="replace")
-                index.execute("INSERT INTO texts VALUES (?, ?)", (str(path), text))
-            index.commit()
-            done = min(done + FILES_AT_ONCE, len(paths))
-            context.checkpoint(done)
-            print(f"indexed {done} of {len(paths)}", flush=True)
-            context.wait_for_stop(rest_s)
-        index.close()
+        names = texts_in(Path(folder))
+        # Files come and go between two runs, so the last checkpoint is a name, and no number.
+        done = bisect.bisect(names, context.resumed_from or "")
+        with contextlib.closing(open_index(state)) as index:
+            while done < len(names):
+                context.stop_if_asked()  # the charger was pulled: give way, and come back later
+                share = names[done : done + FILES_AT_ONCE]
+                for name in share:
+                    text = Path(name).read_text(errors="replace")
+                    # After a crash it may be here already: what runs again must do no harm.
+                    index.execute("DELETE FROM texts WHERE path = ?", (name,))
+                    index.execute("INSERT INTO texts VALUES (?, ?)", (name, text))
+                index.commit()
+                context.checkpoint(share[-1])
+                done += len(share)
+                print(f"indexed {done} of {len(names)}", flush=True)
+                context.wait_for_stop(rest_s)
         return done
 
     return tasks
@@ -91,8 +103,9 @@ async def run_agent(folder: Path, state: Path, rest_s: float) -> None:
 def search(state: Path, words: str) -> None:
     """Print the three texts that fit best."""
     query = "SELECT path, snippet(texts, 1, '[', ']', '...', 8) FROM texts(?) ORDER BY rank LIMIT 3"
-    for path, snippet in open_index(state).execute(query, (words,)):
-        print(f"{path}: {' '.join(snippet.split())}")
+    with contextlib.closing(open_index(state)) as index:
+        for path, snippet in index.execute(query, (words,)):
+            print(f"{path}: {' '.join(snippet.split())}")
 
 
 def main() -> None:
@@ -101,7 +114,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("state", type=Path, help="directory for index and queue")
     parser.add_argument("--search", metavar="WORDS", help="search instead of indexing")
-    parser.add_argument("--rest", type=float, default=0.0, metavar="S", help="pause between files")
+    parser.add_argument("--rest", type=float, default=0.0, metavar="S", help="pause after 20 files")
     options = parser.parse_args()
     if options.search:
         search(options.state, options.search)

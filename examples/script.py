@@ -1,9 +1,9 @@
 """A script that leaves its slow work for a better moment.
 
-    python examples/script.py QUEUE_FILE
+    python examples/script.py [QUEUE_FILE]
 
-What is deferred stays in the file, also when the script ends before the moment has come: run it
-again and it goes on. Delete the file to start anew.
+What is deferred stays in the file, pictures.db unless another is named, also when the script ends
+before the moment has come: run it again and it goes on. Delete the file to start anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 from deferpower import BackgroundTaskManager, Constraints
 
-tasks = BackgroundTaskManager(sys.argv[1])
+tasks = BackgroundTaskManager(sys.argv[1] if len(sys.argv) > 1 else "pictures.db")
 
 
 @tasks.task(constraints=Constraints(charging=True))
