@@ -13,13 +13,6 @@
 #   make wheels       source distribution, pure and native wheel, into dist/, looked through
 #   make check-wheels the suite on each of them, installed into an environment of its own
 #   make licences     LICENSE-THIRD-PARTY, after a change of Cargo.lock
-#   make fuzz     fuzz the Rust parsers and tables, a minute each (needs cargo-fuzz)
-#   make wheels   source distribution, pure wheel and native wheel, into dist/, looked through
-#   make check-wheels    the suite on each of them, installed into an environment of its own
-#   make licences LICENSE-THIRD-PARTY, after a change of Cargo.lock
-#   make bench    the benches of one part each, on an optimized build
-#   make peers    everything beside its peers (installs those), into benches/RESULTS.md; 10 minutes
-#   make reference   docs/reference, from the docstrings
 #
 # Without cargo on PATH (or with DEFERPOWER_BUILD=pure) dev and test do the pure backend alone.
 # Another interpreter: make PYTHON=python3.13 ...
@@ -145,9 +138,6 @@ check-wheels: wheels
 
 licences: cargo-present
 	$(PYTHON) -m release.licences
-
-reference: $(VENV)/.tools
-	PYTHONPATH=python $(BIN)/python -m tools.reference
 
 cargo-present:
 	@command -v cargo >/dev/null || { echo "this needs cargo: https://rustup.rs" >&2; exit 1; }

@@ -204,7 +204,11 @@ class IntelligentScheduler:
             return self._decider.holds()
 
     def unknown_conditions(self, task: Task) -> list[str]:
-        """The custom conditions that a task asks for and this scheduler was not given, sorted."""
+        """The custom conditions that a task asks for and this scheduler was not given, sorted.
+
+        Args:
+            task: whose constraints and preferences are looked at.
+        """
         asked = {*task.constraints.custom, *task.prefer.custom}
         return sorted(asked.difference(self._predicates))
 

@@ -230,7 +230,12 @@ class TestATaskThatMakesNoSense:
 class TestAnItemThatMakesNoSense:
     @pytest.mark.parametrize(
         ("column", "value"),
-        [("size_bytes", "big"), ("token", "none"), ("failures", b""), ("content", NotText(b"1\xff"))],
+        [
+            ("size_bytes", "big"),
+            ("token", "none"),
+            ("failures", b""),
+            ("content", NotText(b"1\xff")),
+        ],
     )
     def test_is_a_dead_letter_and_the_others_are_sent(
         self, tmp_path: Path, column: str, value: object

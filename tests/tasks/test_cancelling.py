@@ -10,8 +10,8 @@ from tasks.conftest import MakeManager
 def test_what_was_claimed_and_cancelled_does_not_wait_again_when_its_worker_stops(
     make: MakeManager,
 ) -> None:
-    ran = []
-    told = []
+    ran: list[int] = []
+    told: list[tuple[str, int]] = []
     tasks = make()
     tasks.on_event(lambda event: told.append((event.kind, event.task_id)))
     work = tasks.task(ran.append, name="work", override="execute_now")
@@ -47,6 +47,10 @@ def test_what_was_cancelled_and_raises_at_last_is_cancelled(tasks: BackgroundTas
 
 
 def test_what_was_cancelled_and_returns_has_succeeded(tasks: BackgroundTaskManager) -> None:
-    handle = tasks.task(lambda: tasks.cancel(handle.id) and 7, name="late").defer()
+    def cancel_oneself() -> int:
+        tasks.cancel(handle.id)
+        return 7
+
+    handle = tasks.task(cancel_oneself, name="late").defer()
     run_until_idle(tasks)
     assert (handle.state, handle.record.result) == (TaskState.SUCCEEDED, 7)

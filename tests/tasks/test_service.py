@@ -61,7 +61,7 @@ def test_the_battery_says_how_many_threads_there_are_also_while_they_run(
     device.unplug(75)
     device.clock.advance(5)
     tasks = make()
-    tasks._processor._cpu_count = 4  # a machine of four processors, on any machine
+    tasks._pace._processor._cpu_count = 4  # a machine of four processors, on any machine
     first, second = Gate(), Gate()
     run_first = tasks.task(first, name="first")
     run_second = tasks.task(second, name="second", override="execute_now")

@@ -220,7 +220,8 @@ class WholeLife(RuleBasedStateMachine):
         try:
             handle = self.managers[which].submit("work", after=sorted(firsts), **options)
         except TaskError as error:
-            assert "its deadline is" in str(error) or "a cycle in a chain" in str(error)
+            if not any(text in str(error) for text in ("its deadline is", "a cycle in a chain")):
+                raise
             assert not self.changed()
             return
         record = handle.record
@@ -373,9 +374,12 @@ class WholeLife(RuleBasedStateMachine):
             if old.state is State.RUNNING and old.id not in self.seen:
                 assert old.worker == new.worker or new.worker is None
             attempts = self.seen.get(old.id, [])
-            assert attempts == list(range(attempts[0], attempts[0] + len(attempts))) or (
-                self.managers[which].get(old.id).spec.every_s
-            ) if attempts else True
+            assert (
+                attempts == list(range(attempts[0], attempts[0] + len(attempts)))
+                or (self.managers[which].get(old.id).spec.every_s)
+                if attempts
+                else True
+            )
         for task_id in list(self.ended):
             if self.rows[task_id].state is not State.RUNNING:
                 del self.ended[task_id]
@@ -477,7 +481,7 @@ class WholeLife(RuleBasedStateMachine):
                 case State.RUNNING:
                     assert places == (0, 0, 1), row
                 case State.BLOCKED:
-                    assert not places[0] and not places[2], row
+                    assert (places[0], places[2]) == (0, 0), row
                     assert row.blockers > 0, row
                 case _:
                     assert places == (0, 0, 0), row

@@ -43,9 +43,4 @@ class Pace:
 
     def profile(self, task: Task) -> Profile:
         """How hard to work on a task now."""
-        reading = self._device.latest
-        power = None if reading is None else reading.power
-        level, plugged = (
-            (None, True) if power is None or not power.present else (power.percent, power.plugged)
-        )
-        return self._processor.adjust_processing_for_battery(task, level, plugged)
+        return self._processor.profile(task, self._device.latest)

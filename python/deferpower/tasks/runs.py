@@ -163,7 +163,7 @@ class Run:
 
     def raised(self, error: BaseException, now_s: float) -> Ended:
         """What it means that the function raised."""
-        if issubclass(type(error), DamagedError):
+        if type(error) is DamagedError:
             self.damage = error
         if issubclass(type(error), Stopped) and self.context.was_asked:
             return self.stopped(now_s)
