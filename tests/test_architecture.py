@@ -9,8 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import deferpower
+import deferpower.sync
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(deferpower.__file__).parent
@@ -195,13 +199,15 @@ def test_only_the_room_py_names_pyo3() -> None:
     assert naming == {"py"}
 
 
-def test_type_checkers_are_told_of_each_lazy_name() -> None:
-    """The package's face lists its names twice: for loading, and for type checkers."""
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+@pytest.mark.parametrize("face", [deferpower, deferpower.sync], ids=lambda face: face.__name__)
+def test_type_checkers_are_told_of_each_lazy_name(face: ModuleType) -> None:
+    """A face lists its names twice: for loading, and for type checkers."""
+    tree = TREES[face.__name__]
     told = {
         alias.name: node.module
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deferpower.")
         for alias in node.names
     }
-    assert told == {name: f"deferpower.{home}" for name, home in deferpower._HOMES.items()}
+    homes: dict[str, str] = face._HOMES
+    assert told == {name: f"{face.__name__}.{home}" for name, home in homes.items()}
