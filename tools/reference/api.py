@@ -133,7 +133,12 @@ def public() -> dict[str, griffe.Object]:
 
 
 def _object(dotted: str) -> griffe.Object:
-    return _final(package()[dotted.removeprefix("deferpower.")])
+    try:
+        return _final(package()[dotted.removeprefix("deferpower.")])
+    except KeyError:
+        raise LookupError(
+            f"{dotted}: loaded late, but type checkers are not told; import it under TYPE_CHECKING"
+        ) from None
 
 
 def classes() -> dict[str, griffe.Class]:
