@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tools import commands
 
+import deferpower
 import docpages
 from cli.support import Laptop
 from deferpower import Policy, cli
@@ -193,7 +194,8 @@ def _is_environment(node: ast.expr) -> bool:
 
 
 def test_every_environment_variable_is_documented() -> None:
-    sources = [*(ROOT / "python").rglob("*.py"), ROOT / "build_backend/deferpower_build.py"]
+    package = Path(deferpower.__file__).parent
+    sources = [*package.rglob("*.py"), ROOT / "build_backend/deferpower_build.py"]
     read = set().union(*map(_variables, sources))
     assert {"DEFERPOWER_BACKEND", "DEFERPOWER_ROOT", "DEFERPOWER_QUEUE", "NO_COLOR"} <= read
     told = set(re.findall(r"`([A-Z_]{2,})`", (ROOT / "docs/environment.md").read_text()))

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+import deferpower
+
 ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "python" / "deferpower"
+PACKAGE = Path(deferpower.__file__).parent
 PAGE = (ROOT / "docs" / "PLATFORM.md").read_text()
 TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 TREES |= {path: ast.parse(path.read_text()) for path in (ROOT / "build_backend").glob("*.py")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import importlib.util
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,6 @@ from pathlib import Path
 import griffe
 
 from tools.reference.pages import HOUSEHOLD, MET, MODULES, UNPAGED
-
-ROOT = Path(__file__).parents[2]
 
 # What it warns of (types that stand in the signature alone) is how this house writes docstrings.
 logging.getLogger("griffe").setLevel(logging.CRITICAL)
@@ -24,7 +23,11 @@ Anything = griffe.Object | griffe.Alias
 @functools.cache
 def package() -> griffe.Object:
     """The whole package, read and not imported."""
-    found = griffe.load("deferpower", search_paths=[str(ROOT / "python")], resolve_aliases=True)
+    spec = importlib.util.find_spec("deferpower")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parents[1]
+    found = griffe.load("deferpower", search_paths=[str(folder)], resolve_aliases=True)
     assert isinstance(found, griffe.Module)
     return found
 
