@@ -14,6 +14,8 @@ import griffe
 
 from tools.reference.pages import HOUSEHOLD, MET, MODULES, UNPAGED
 
+ROOT = Path(__file__).parents[2]
+
 # What it warns of (types that stand in the signature alone) is how this house writes docstrings.
 logging.getLogger("griffe").setLevel(logging.CRITICAL)
 
