@@ -7,6 +7,7 @@ options, and ``execute(words)``, which runs it and gives the exit status.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            # What the locale cannot write is written as an escape, not refused.
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Not list(): once it is imported, that is the command here.
         return _main([*(sys.argv[1:] if argv is None else argv)])
@@ -79,7 +83,7 @@ def _main(words: list[str]) -> int:
         try:
             status: int = command.execute(words[1:])
         except SystemExit as end:  # --help
-            return int(end.code or 0)
+            status = int(end.code or 0)
         sys.stdout.flush()
         return status
     if first in ("-h", "--help", "help"):

@@ -63,7 +63,7 @@ def execute(words: list[str]) -> int:
     rows = [row for row in _rows(record, why, failures) if row[1]]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        first, *rest = value.splitlines()
+        first, *rest = map(one_line, value.splitlines())
         print(f"{name:<{width}}  {first}")
         for line in rest:
             print(f"{'':<{width}}  {line}")
