@@ -8,6 +8,7 @@ of it can be read stays, so that it may be retried.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,10 @@ from deferpower.tasks.spec import Spec
 if TYPE_CHECKING:
     import apsw
 
+    from deferpower.tasks.events import Events
     from deferpower.tasks.queue import Queue
+
+_log = logging.getLogger("deferpower.tasks")
 
 _NAMELESS = Spec(name="damaged")
 _JSON = ("payload", "result", "checkpoint", "metadata")
@@ -41,6 +45,21 @@ class Mended(NamedTuple):
     set_aside: dict[int, str]
     cascade: list[int]
     replaced: int
+
+
+def heal(
+    queue: Queue, events: Events, error: DamagedError, held: Iterable[int], now_s: float
+) -> Mended:
+    """Set aside what has led to an error, and tell of it; raise it again if nothing was found."""
+    mended = mend(queue, held, now_s)
+    if not mended.set_aside and not mended.replaced:
+        raise error
+    for task, why in mended.set_aside.items():
+        _log.error("task %d: the file is damaged (%s); it has failed", task, why)
+        events.emit("failed", task, detail=why)
+        events.release(task)
+    events.failed_with_others(mended.cascade)
+    return mended
 
 
 def mend(queue: Queue, held: Iterable[int], now_s: float) -> Mended:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from deferpower.store import chains, owner, workers
-from deferpower.store.records import ENDED, State
+from deferpower.store.records import ENDED, DamagedError, State
+from deferpower.tasks import mending
 from deferpower.tasks.spec import MOST_CRASHES
 
 if TYPE_CHECKING:
@@ -21,27 +23,28 @@ _KINDS: dict[State, EventKind] = {
 }
 
 
-def dead_workers(queue: Queue, worker_id: int) -> list[tuple[int, bool]]:
-    """Workers beside this one that hold tasks and have died, and whether since this start of the
-    machine. Those that tasks name and nobody knows are among them.
-    """  # noqa: D205 (one sentence)
+def adopt(queue: Queue, events: Events, worker_id: int, now_s: float) -> None:
+    """Have tasks of dead workers, and of unknown ones, run again, or end.
+
+    Called by a worker that lives.
+    """
     found, unknown = queue.database.read(
         lambda cursor: (workers.others(cursor, worker_id), workers.unknown(cursor))
     )
     found.update(dict.fromkeys(unknown, workers.NO_PROCESS))
-    return [
-        (dead_id, owner.is_of_this_boot(process))
-        for dead_id, process in found.items()
-        if owner.is_dead(process)
-    ]
+    for dead_id, process in found.items():
+        if not owner.is_dead(process):
+            continue
+        same_boot = owner.is_of_this_boot(process)
+        try:
+            _adopt(queue, events, dead_id, same_boot, now_s)
+        except DamagedError as error:
+            held = queue.database.read(functools.partial(workers.held, worker=dead_id))
+            mending.heal(queue, events, error, held, now_s)
+            _adopt(queue, events, dead_id, same_boot, now_s)
 
 
-def adopt(queue: Queue, events: Events, dead_id: int, same_boot: bool, now_s: float) -> None:
-    """Have tasks of a dead worker run again, or end.
-
-    Raises:
-        DamagedError: the row of one makes no sense; then nothing was done.
-    """
+def _adopt(queue: Queue, events: Events, dead_id: int, same_boot: bool, now_s: float) -> None:
     for row in queue.database.read(lambda cursor: workers.orphans(cursor, dead_id, same_boot)):
         queue.spec_of(row.spec)  # known before the transaction, which cannot look it up
 

@@ -7,8 +7,6 @@ groups without a thread ever waiting for another. One quiet thread waits for the
 
 from __future__ import annotations
 
-import functools
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from deferpower.tasks.events import Events
     from deferpower.tasks.function import Registry
     from deferpower.tasks.queue import Queue
-
-_log = logging.getLogger("deferpower.tasks")
 
 _MOST_WOKEN = 500
 
@@ -190,15 +186,9 @@ class Worker:
             error: why.
             held: tasks to look at though a worker holds them.
         """
-        mended = mending.mend(self._queue, held, self._device.wall_clock())
-        if not mended.set_aside and not mended.replaced:
-            raise error
+        now_s = self._device.wall_clock()
+        mended = mending.heal(self._queue, self._events, error, held, now_s)
         self._claimed = deque(row for row in self._claimed if row.id not in mended.set_aside)
-        for task_id, why in mended.set_aside.items():
-            _log.error("task %d: the file is damaged (%s); it has failed", task_id, why)
-            self._events.emit("failed", task_id, detail=why)
-            self._events.release(task_id)
-        self._events.failed_with_others(mended.cascade)
 
     def _turn(self, most: int | None, only: int | None) -> int:
         reading = self._device.read()
@@ -403,15 +393,8 @@ class Worker:
         self._claiming.adapt(ran_s)
 
     def adopt_orphans(self) -> None:
-        """Take back the tasks of workers that have died, or that nobody knows."""
-        now_s = self._device.wall_clock()
-        for dead_id, same_boot in orphans.dead_workers(self._queue, self.id):
-            try:
-                orphans.adopt(self._queue, self._events, dead_id, same_boot, now_s)
-            except DamagedError as error:
-                held = functools.partial(workers.held, worker=dead_id)
-                self.mend(error, self._queue.database.read(held))
-                orphans.adopt(self._queue, self._events, dead_id, same_boot, now_s)
+        """Take back the tasks of workers that have died."""
+        orphans.adopt(self._queue, self._events, self.id, self._device.wall_clock())
 
     def _report(self, runs: dict[int, Run], turn: _Turn) -> None:
         for row in turn.written:
