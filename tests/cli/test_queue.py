@@ -27,7 +27,7 @@ def queue(
     with_functions = BackgroundTaskManager(tmp_path / "queue.db", device=Device())
     with_functions.task(lambda n: n, name="echo", task_class="critical")
     with_functions.task(lambda: 1 / 0, name="broken", task_class="critical", max_attempts=1)
-    with_functions.task(lambda n: n, name="train", constraints=Constraints(charging=True))
+    with_functions.task(lambda n, rate=1.0: n, name="train", constraints=Constraints(charging=True))
     yield with_functions
     with_functions.close()
 
