@@ -82,7 +82,7 @@ lint: cargo-present $(VENV)/.installed-native
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy build_backend release tests tools
+	$(BIN)/mypy build_backend tests tools
 	$(BIN)/mypy benches
 	$(BIN)/python -m mypy.stubtest deferpower._native
 	cargo fmt --check
@@ -124,20 +124,20 @@ $(VENV)/.release: $(VENV)/.tools
 	@touch $@
 
 wheels: cargo-present $(INSTALLED) $(VENV)/.release
-	$(BIN)/python -m release.build --out dist
+	$(BIN)/python -m tools.release.build --out dist
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/auditwheel show dist/*-abi3-*.whl
 	DEFERPOWER_TEST_ARTEFACTS=dist $(BIN)/pytest -q tests/artefacts/test_contents.py
-	$(BIN)/python -m release.report dist
+	$(BIN)/python -m tools.release.report dist
 
 # The source distribution is tried where cargo is; the pure wheel is what it becomes elsewhere.
 check-wheels: wheels
-	$(BIN)/python -m release.check dist/*-none-any.whl
-	$(BIN)/python -m release.check dist/*-abi3-*.whl
-	$(BIN)/python -m release.check dist/*.tar.gz
+	$(BIN)/python -m tools.release.check dist/*-none-any.whl
+	$(BIN)/python -m tools.release.check dist/*-abi3-*.whl
+	$(BIN)/python -m tools.release.check dist/*.tar.gz
 
 licences: cargo-present
-	$(PYTHON) -m release.licences
+	$(PYTHON) -m tools.release.licences
 
 cargo-present:
 	@command -v cargo >/dev/null || { echo "this needs cargo: https://rustup.rs" >&2; exit 1; }

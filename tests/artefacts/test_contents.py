@@ -171,7 +171,7 @@ def test_the_sdist_of_the_sdist_is_itself(sdist: Path, source: Path, tmp_path: P
 @needs_cargo
 def test_the_licences_are_those_of_the_crates_that_cargo_locks() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "release.licences", "--check"],
+        [sys.executable, "-m", "tools.release.licences", "--check"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 """Writes LICENSE-THIRD-PARTY: the licences of all that is linked into the native wheel.
 
-    python -m release.licences [--check]
+    python -m tools.release.licences [--check]
 
 The crates are those that cargo links on Linux, each under the MIT licence that all of them offer,
 in the words of its own source. What the toolchain links besides stands in toolchain_licences.txt.
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FILE = ROOT / "LICENSE-THIRD-PARTY"
 TOOLCHAIN = Path(__file__).parent / "toolchain_licences.txt"
 TARGET = "x86_64-unknown-linux-gnu"

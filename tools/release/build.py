@@ -1,6 +1,6 @@
 """Builds the source distribution and, from what it holds, the pure and the native wheel.
 
-    python -m release.build [--out dist]
+    python -m tools.release.build [--out dist]
 
 The native wheel is linked by zig for glibc 2.17, whatever glibc this machine has. The same sources
 give the same bytes, in every folder and under every user.
@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 PATH = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
 COMPATIBILITY = "manylinux2014"

@@ -1,6 +1,6 @@
 """Installs an artefact into a clean environment and runs the suite on what is installed.
 
-    python -m release.check [--only-install] ARTEFACT [OPTION OF PYTEST ...]
+    python -m tools.release.check [--only-install] ARTEFACT [OPTION OF PYTEST ...]
 
 The suite comes from the source distribution beside the artefact, without the package itself: a test
 that reads the source tree fails. A source distribution becomes the wheel that this machine builds.
@@ -16,8 +16,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from release.build import unpack
-from release.environment import Environment, has_cargo
+from tools.release.build import unpack
+from tools.release.environment import Environment, has_cargo
 
 PARALLEL = ["-n", "3", "--dist", "loadscope"]
 

@@ -1,6 +1,6 @@
 """Prints what each wheel weighs, and what importing it costs.
 
-    python -m release.report [dist]
+    python -m tools.release.report [dist]
 
 Times are the least of many rounds in which the bare interpreter takes its turn too: what else the
 machine does only adds to them.
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from release.environment import Environment
+from tools.release.environment import Environment
 
 ROUNDS = 31
 BARE = ("-c", "pass")
