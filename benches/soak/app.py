@@ -9,10 +9,12 @@ import asyncio
 import functools
 import inspect
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import apsw
 from benches.soak.place import PROCESS, Place
 
 from deferpower import BackgroundTaskManager, Policy
@@ -138,4 +140,13 @@ def open_queue(place: Place) -> BackgroundTaskManager:
     return manager
 
 
+def tell_of_sqlite(place: Place) -> None:
+    """Write down every second how much memory SQLite uses here."""
+    path = place.sqlite_kib(os.getpid())
+    while True:
+        path.write_text(f"{apsw.memory_used() / 1024:.0f}")
+        time.sleep(1)
+
+
 manager = open_queue(Place.here())
+threading.Thread(target=tell_of_sqlite, args=(Place.here(),), daemon=True).start()

@@ -209,6 +209,19 @@ class Fleet:
             pure=self._dice.random() < 0.3 if pure is None else pure,
         )
 
+    def wait_for_the_steady(self) -> None:
+        """Wait until they can be told to end."""
+        end_s = time.monotonic() + _LEAVE_S
+        waited = [process.pid for process in self.steady.values() if process.role != "worker"]
+        while not all(self._place.ready(pid).exists() for pid in waited):
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"not ready after {_LEAVE_S:g} s; see their logs")
+            time.sleep(0.01)
+        while "running" not in self._place.log("worker").read_text():
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"no worker after {_LEAVE_S:g} s; see its log")
+            time.sleep(0.01)
+
     def replace_the_due(self) -> None:
         """Kill those whose time has come, or tell them to end, and put others in their place."""
         for number, process in enumerate(self.doomed):

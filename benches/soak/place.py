@@ -80,6 +80,14 @@ class Place(NamedTuple):
         """What processes of this name say on standard error."""
         return self.directory / f"{name}.log"
 
+    def sqlite_kib(self, pid: int) -> Path:
+        """How much memory SQLite uses in a process."""
+        return self.directory / f"sqlite-{pid}"
+
+    def ready(self, pid: int) -> Path:
+        """Is there once a program knows what to do when it is told to end."""
+        return self.directory / f"ready-{pid}"
+
     def draw_lines(self, number: int) -> None:
         """Put one of the policies in place, whole or not at all."""
         new = self.policy.with_suffix(".new")

@@ -170,6 +170,7 @@ async def _embed(place: Place, dice: random.Random) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     sender, submitter = Sender(place, dice), Submitter(place, dice)
+    place.ready(os.getpid()).touch()
     async with manager, sender.sync:
         while not ended.is_set():
             for step in (sender.step, submitter.step):
@@ -193,6 +194,7 @@ async def _await_one(submitter: Submitter) -> None:
 def _go_on(step: Callable[[], bool], dice: random.Random) -> None:
     ended: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+    Place.here().ready(os.getpid()).touch()
     while not ended:
         time.sleep(dice.uniform(0, 2 * _PAUSE_S) if step() else _REST_S)
 

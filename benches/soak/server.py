@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -42,7 +43,7 @@ class Server:
         self.is_good = False
         self.lock = threading.Lock()
         self._dice = dice
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Listener(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,))
         self._thread.start()
@@ -79,14 +80,21 @@ class Server:
             return [element for element in elements if self._dice.random() < 0.3]
 
 
+class _Listener(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked was killed; anything else is told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
 
         def do_POST(self) -> None:
-            # Who asked may have been killed, or is tired of waiting.
-            with contextlib.suppress(ConnectionError):
+            # Who asked may have been killed, in the midst of asking, or is tired of waiting.
+            with contextlib.suppress(ConnectionError, json.JSONDecodeError):
                 self._serve()
 
         def _serve(self) -> None:

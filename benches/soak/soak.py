@@ -78,6 +78,7 @@ class Soak:
             self._place, self._server.url, self._dice, longest_s=min(12.0, self._seconds / 3)
         )
         try:
+            fleet.wait_for_the_steady()
             while self._since_s < self._seconds:
                 self._tick(fleet, manager)
                 time.sleep(_TICK_S)
@@ -140,8 +141,9 @@ class Soak:
         """Measure, and note what has ended."""
         at_s = self._since_s
         for name, process in fleet.steady.items():
-            with contextlib.suppress(OSError):
-                self._samples[name].append(Sample(at_s, measure.of_process(process.pid)))
+            with contextlib.suppress(OSError, ValueError):  # it has just begun, or is writing it
+                held = measure.of_process(process.pid, self._place)
+                self._samples[name].append(Sample(at_s, held))
         self._samples["queue"].append(Sample(at_s, measure.of_queue(self._place.queue)))
         found = measure.zombies()
         of_steady = {process.pid: name for name, process in fleet.steady.items()}

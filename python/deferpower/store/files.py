@@ -72,7 +72,8 @@ def prepare(path: str, known: int) -> None:
         known: the newest schema version that this program knows.
 
     Raises:
-        StoreError: not a regular file, not a SQLite database, another program's, or newer.
+        StoreError: not a regular file, not a SQLite database, another program's, or newer; or
+            others than this user may have written to it.
     """
     try:
         try:
@@ -94,8 +95,37 @@ def prepare(path: str, known: int) -> None:
         raise refused(path, error) from error
     if not os.access(path, os.R_OK | os.W_OK):
         raise StoreError(f"{path}: cannot be read and written by this user; give another path")
+    _refuse_strangers(path, status)
     if status.st_size:
         _refuse_foreign(path, known)
+
+
+def _refuse_strangers(path: str, status: os.stat_result) -> None:
+    """Raise `StoreError` where somebody else may have written what is run as this user.
+
+    Whoever writes to the file has commands run by whoever works on it, and what lies beside it
+    under the names of SQLite's logs is taken into it.
+    """
+    if status.st_uid not in (os.geteuid(), 0):
+        raise StoreError(f"{path}: another user's file; work on it as that user, or give another")
+    if status.st_mode & stat.S_IWOTH:
+        raise StoreError(
+            f"{path}: everybody may write to it, and so have commands run by this user; "
+            "take that away (chmod o-w), or give another path"
+        )
+    if status.st_nlink > 1:
+        raise StoreError(
+            f"{path}: it has {status.st_nlink} names (hard links), and used by two of them it "
+            "would be damaged; remove the others, or give another path"
+        )
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = Path(path + suffix)
+        try:
+            found = beside.lstat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (os.geteuid(), 0):
+            raise StoreError(f"{beside}: not a file of this user's; move it away")
 
 
 def _refuse_foreign(path: str, known: int) -> None:
