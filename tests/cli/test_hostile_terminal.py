@@ -36,7 +36,7 @@ def queue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     logging.disable()
     with_it = f"ä {ESCAPES}\nsecond {ESCAPES}"
 
-    def work(*args: object) -> None:
+    def work(*args: object, **kwargs: object) -> None:
         raise ValueError(with_it)
 
     manager = BackgroundTaskManager(path, device=FakeDevice())
