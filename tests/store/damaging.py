@@ -145,8 +145,8 @@ def use(path: Path, device: FakeDevice) -> Used:
             return None
 
     manager = attempt(lambda: BackgroundTaskManager(path, device=device))
-    if manager is None:
-        return Used(said, True, set())
+    if manager is None:  # a file that cannot be opened is refused as a whole, and left as it is
+        return Used(said, True, _ids(path))
     work = Work(manager)
     manager.task(lambda: None, name="again", every_s=3600.0)
     ids = list(range(1, 16))

@@ -84,6 +84,8 @@ def task_ids(path: Path) -> set[int]:
 @example(("sync_queues", "last_item"), 0, "text")
 @example(("sync_queues", "failures"), 0, b"")
 @example(("logs", "place"), 0, "")
+@example(("history", "seconds"), 0, NotText(b"[[], {}] \xff"))
+@example(("meta", "value"), 0, NotText(b"[[], {}] \xff"))
 def test_any_cell(
     copy: Copy,
     later: Callable[[], FakeDevice],

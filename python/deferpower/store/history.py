@@ -92,7 +92,7 @@ def _rows(cursor: apsw.Cursor, since_s: float) -> Iterator[Seen]:
             (since_s,),
         ):
             yield _checked(row)
-    except apsw.CorruptError as error:
+    except (apsw.CorruptError, UnicodeDecodeError) as error:
         raise _DamageError(str(error)) from error
 
 
