@@ -130,7 +130,7 @@ class TestATaskThatMakesNoSense:
     def made(self, path: Path) -> FakeDevice:
         """Three tasks that are due in a minute: numbers 1 to 3; and 4, which comes after 2."""
         device = FakeDevice()
-        with BackgroundTaskManager(path, device=device) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=device)) as manager:
             Work(manager)
             for text in ("one", "two", "three"):
                 manager.submit("note", [text], delay_s=60.0)
@@ -156,7 +156,7 @@ class TestATaskThatMakesNoSense:
         self, path: Path, made: FakeDevice, column: str, value: object, why: str
     ) -> None:
         assert spoil(path, "tasks", column, 1, value)
-        with BackgroundTaskManager(path, device=made) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             work = Work(manager)
             run_until_idle(manager)
             assert work.ran == ["one", "three"]
@@ -178,7 +178,7 @@ class TestATaskThatMakesNoSense:
         self, path: Path, made: FakeDevice
     ) -> None:
         assert spoil(path, "tasks", "due_s", 1, "tomorrow")
-        with BackgroundTaskManager(path, device=made) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             work = Work(manager)
             run_until_idle(manager)
             manager.retry(2)
@@ -189,7 +189,7 @@ class TestATaskThatMakesNoSense:
         self, path: Path, made: FakeDevice, caplog: pytest.LogCaptureFixture
     ) -> None:
         assert spoil(path, "tasks", "created_s", 1, "then")
-        with BackgroundTaskManager(path, device=made) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             work = Work(manager)
             manager.start()
             assert manager.wait(1, 20.0) == "one"
@@ -202,7 +202,7 @@ class TestATaskThatMakesNoSense:
         for value in (10**6, "left", b"\0"):
             assert spoil(path, "tasks", "lane", 0, value)
             assert spoil(path, "tasks", "wake_s", 0, None)
-        with BackgroundTaskManager(path, device=made) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             work = Work(manager)
             run_until_idle(manager)
             assert sorted(work.ran) == ["after two", "one", "three", "two"]
@@ -211,7 +211,7 @@ class TestATaskThatMakesNoSense:
         assert spoil(path, "tasks", "worker", 0, 12345)
         assert spoil(path, "tasks", "state", 0, 2)
         assert spoil(path, "tasks", "wake_s", 0, None)
-        with BackgroundTaskManager(path, device=made) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             work = Work(manager)
             run_until_idle(manager)
             assert "one" in work.ran
@@ -219,11 +219,11 @@ class TestATaskThatMakesNoSense:
     def test_where_it_has_ended_whoever_lists_it_is_told(
         self, path: Path, made: FakeDevice
     ) -> None:
-        with BackgroundTaskManager(path, device=made) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             Work(manager)
             run_until_idle(manager)
         assert spoil(path, "tasks", "result", 1, "[")
-        with BackgroundTaskManager(path, device=made) as manager:
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             with pytest.raises(StoreError, match="task 2: the file is damaged"):
                 manager.list()
             assert manager.get(1).result == "one"
@@ -244,11 +244,11 @@ class TestAnItemThatMakesNoSense:
     ) -> None:
         path = tmp_path / "queue.db"
         device, target = FakeDevice(), Target()
-        with BackgroundSyncManager(target, path, device=device) as sync:
+        with contextlib.closing(BackgroundSyncManager(target, path, device=device)) as sync:
             for number in range(3):
                 sync.queue_for_sync(number)
         assert spoil(path, "sync_items", column, 1, value)
-        with BackgroundSyncManager(target, path, device=device) as sync:
+        with contextlib.closing(BackgroundSyncManager(target, path, device=device)) as sync:
             sync.process_sync_queue()
             assert target.sent == [0, 2]
             (dead,) = sync.dead_letters()
@@ -258,7 +258,7 @@ class TestAnItemThatMakesNoSense:
 
     def test_a_file_that_lost_its_row_to_damage_is_not_swept_away(self, tmp_path: Path) -> None:
         path = tmp_path / "queue.db"
-        with BackgroundSyncManager(Target(), path, device=FakeDevice()) as sync:
+        with contextlib.closing(BackgroundSyncManager(Target(), path, device=FakeDevice())) as sync:
             sync.queue_for_sync(LARGE)
         (file,) = (tmp_path / "queue.db-payloads").iterdir()
         for token in (b"x" * 16, "none", None):
