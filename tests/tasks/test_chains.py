@@ -6,6 +6,7 @@ import pytest
 
 from deferpower import BackgroundTaskManager, TaskError, TaskState
 from deferpower.tasks.context import Context
+from deferpower.tasks.handle import Handle
 from deferpower.testing import FakeDevice, run_until_idle
 
 WAITING = (TaskState.ENQUEUED, TaskState.BLOCKED)
@@ -200,3 +201,24 @@ def test_submit_many_with_a_key_adds_one(tasks: BackgroundTaskManager, ran: list
     handles = tasks.submit_many("note", [["a"], ["b"]], key="k")
     assert len({handle.id for handle in handles}) == 1
     assert len(tasks.list()) == 1
+
+
+def test_an_end_that_is_told_twice_frees_nobody_too_early(
+    tasks: BackgroundTaskManager, ran: list[str], device: FakeDevice
+) -> None:
+    @tasks.task(name="replaced", max_attempts=1)
+    def replaced() -> None:
+        """Replaced while it runs, by one that comes after another one, too."""
+        newer.append(tasks.submit("note", ["new"], key="k", on_conflict="replace", after=slow))
+        raise ValueError
+
+    newer: list[Handle] = []
+    slow = tasks.submit("note", ["slow"], delay_s=60)
+    old = tasks.submit("replaced", key="k")
+    run_until_idle(tasks)
+    assert (old.state, newer[0].state) == (TaskState.CANCELLED, TaskState.BLOCKED)
+    assert tasks.submit("note", ["in vain"], after=old).state is TaskState.FAILED
+    assert newer[0].state is TaskState.BLOCKED, "it still comes after the slow one"
+    device.clock.advance(60)
+    run_until_idle(tasks)
+    assert ran == ["slow", "new"]

@@ -75,7 +75,11 @@ def settle(cursor: apsw.Cursor, ended: Iterable[int], now_s: float) -> list[int]
 
 
 def _free(cursor: apsw.Cursor, freed: Sequence[int], now_s: float) -> None:
-    """Count one blocker less for each; what has none left is looked at in the next turn."""
+    """Count one blocker less for each; what has none left is looked at in the next turn.
+
+    The count only says when to look: one that ended long ago, or for the second time since it was
+    retried, is counted twice. So a task goes on when nothing holds it, not when the count says so.
+    """
     cursor.executemany(
         "UPDATE tasks SET blockers = blockers - 1 WHERE id = ?", [(t,) for t in freed]
     )
@@ -83,7 +87,9 @@ def _free(cursor: apsw.Cursor, freed: Sequence[int], now_s: float) -> None:
         # What was written before the clock was set back counts from now.
         f"UPDATE tasks SET state = {State.ENQUEUED:d}, wake_s = ?1, since_s = ?1,"
         " due_s = max(due_s - max(0, coalesce(since_s, created_s) - ?1), coalesce(not_before_s, 0))"
-        f" WHERE id = ?2 AND state = {State.BLOCKED:d} AND blockers <= 0",
+        f" WHERE id = ?2 AND state = {State.BLOCKED:d} AND blockers <= 0"
+        " AND NOT EXISTS (SELECT 1 FROM links JOIN tasks AS first ON first.id = links.before"
+        f" WHERE links.after = tasks.id AND {_HOLDS})",
         [(now_s, task) for task in dict.fromkeys(freed)],
     )
 
