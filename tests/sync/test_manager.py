@@ -376,6 +376,28 @@ def test_a_batch_refused_as_one_is_halved(sync: BackgroundSyncManager, target: R
     assert len(target.requests) <= 15
 
 
+def test_what_arrived_is_noted_before_more_is_sent(
+    sync: BackgroundSyncManager, target: Receiver
+) -> None:
+    waited: list[int] = []
+
+    def behave(items: Sequence[SyncItem]) -> list[Outcome]:
+        waited.append(sync.stats().pending)
+        if len(items) > 2:
+            raise BatchRefused("too many")
+        return delivered(items)
+
+    target.behave = behave
+    sync.queue_many_for_sync(range(6))
+    rounds = sync.iter_sync()
+    next(rounds)
+    rounds.close()  # type: ignore[attr-defined]
+    assert waited == [6, 6, 6], "a request whose answer nobody takes was sent"
+    assert statuses(sync.process_sync_queue()) == ["synced"] * 5
+    assert waited[3:] == [5, 5, 3, 3, 2]
+    assert sorted(target.contents) == [*range(6)]
+
+
 def test_an_item_that_breaks_the_server_does_not_hold_up_the_rest(
     sync: BackgroundSyncManager, target: Receiver, device: FakeDevice
 ) -> None:

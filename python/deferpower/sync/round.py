@@ -126,6 +126,8 @@ class Round:
         """One request, or several where a batch was refused as a whole."""
         parts = deliver(self._target, [self._queue.sync_item(row) for row in self._held.values()])
         while self._pause is None and not self._should_stop():
+            if 0 < len(self._answered) < len(self._held):
+                yield from self._note_early()
             try:
                 answered = next(parts, None)
             except TargetUnavailable as error:
@@ -138,8 +140,6 @@ class Round:
                 return self._blame(f"{type(error).__name__}: {error}", None)
             if answered is None:
                 return None
-            if self._answered:
-                yield from self._note_early()
             self._take(answered)
         return None
 
