@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -812,3 +814,89 @@ def test_threads_send_together_and_nothing_goes_twice(make: Make) -> None:
     for thread in threads:
         thread.join()
     assert sorted(target.contents) == list(range(500))
+
+
+HOLDER = """
+import sys, time
+from deferpower import BackgroundSyncManager
+from deferpower.testing import FakeDevice
+def hold(data):
+    print("holds it", flush=True)
+    time.sleep(600)
+sync = BackgroundSyncManager(hold, sys.argv[1], device=FakeDevice())
+sync.queue_for_sync(1)
+sync.process_sync_queue()
+"""
+
+SLOW_DISK = """
+import sys, time
+import apsw
+usual = apsw.vfs_names()[0]
+class File(apsw.VFSFile):
+    def xSync(self, flags):
+        time.sleep(0.15)
+        return super().xSync(flags)
+class Disk(apsw.VFS):
+    def __init__(self):
+        super().__init__("slow", usual, makedefault=True)
+    def xOpen(self, name, flags):
+        return File(usual, name, flags)
+disk = Disk()
+from deferpower import BackgroundSyncManager
+from deferpower.testing import FakeDevice
+sync = BackgroundSyncManager(print, sys.argv[1], device=FakeDevice())
+print("open", flush=True)
+sys.stdin.readline()
+sync.queue_for_sync(1)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Starts another program on the file, and returns once it has said something."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(program: str) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-c", program, str(tmp_path / "sync.db")]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_what_a_dead_process_was_sending_is_sent_though_nothing_else_waits(
+    make: Make,
+    target: Receiver,
+    device: FakeDevice,
+    other: Callable[[str], subprocess.Popen[bytes]],
+) -> None:
+    holder = other(HOLDER)
+    with make() as sync:
+        assert (sync.stats().sending, sync.stats().pending) == (1, 1)
+        settled(device)
+        holder.kill()
+        holder.wait()
+        later(device)
+        until(lambda: target.contents == [1], "what the dead one held")
+
+
+def test_what_is_queued_on_a_slow_disk_is_seen_when_it_is_durable(
+    make: Make,
+    target: Receiver,
+    device: FakeDevice,
+    other: Callable[[str], subprocess.Popen[bytes]],
+) -> None:
+    slow = other(SLOW_DISK)
+    with make():
+        settled(device)
+        assert slow.stdin is not None
+        slow.stdin.write(b"\n")
+        slow.stdin.flush()
+        until(lambda: target.contents == [1], "what was queued there")

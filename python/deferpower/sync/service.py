@@ -101,25 +101,27 @@ class Service(QuietThread):
         told = self._scheduler.told(reading)
         self._device.take(self._watch.wait(waiting, [], [], told, until_s))
         self._stopping.wait(_GATHER_S)
+        # The log is written before what is in it can be seen: on a slow disk much later.
+        self._queue.database.wait_for_commit()
 
     def _outlook(self, cursor: apsw.Cursor, gate: Gate) -> tuple[list[int], float | None]:
         """What of the machine to wait for, and when to look again whatever happens."""
+        now_s = self._device.wall_clock()
+        moments = []
+        if rows.count(cursor, self._queue.id, ItemState.SENDING):
+            # By another process, which may die without a word: nobody else takes up what it held.
+            moments.append(now_s + _DEAD_CHECK_S)
         lowest_waiting = rows.lowest_waiting(cursor, self._queue.id)
         if lowest_waiting is None:
-            return [], None
-        now_s = self._device.wall_clock()
+            return [], min(moments, default=None)
         paused_until_s = queues.get(cursor, self._queue.id).paused_until_s
         if paused_until_s > now_s:
             return [], paused_until_s
-        moments = []
         if gate.lowest > NOTHING:
             due_s = rows.next_due_s(cursor, self._queue.id, gate.lowest)
             moments += [] if due_s is None else [due_s]
         kept_back = lowest_waiting > gate.lowest
         if kept_back and gate.network_keeps:
             moments.append(now_s + _ASK_NETWORK_S)
-        if rows.count(cursor, self._queue.id, ItemState.SENDING):
-            # By another process, which may die; the one waiting may be of the same key.
-            moments.append(now_s + _DEAD_CHECK_S)
         watched = self._power_sets if kept_back and gate.power_keeps else []
         return watched, min(moments, default=None)
