@@ -95,7 +95,7 @@ async def run_agent(folder: Path, state: Path, rest_s: float) -> None:
         # The key: if the agent was killed, its task still waits in the queue, and this is that one.
         handle = await tasks.submit_async("index_folder", [str(folder), rest_s], key=str(folder))
         print(tasks.why(handle.id), flush=True)
-        count = await handle.result()
+        count = await handle.result_async()
     ticking.cancel()
     print(f"done: {count} texts are indexed, and the loop has ticked {ticks} times", flush=True)
 

@@ -169,7 +169,7 @@ def main() -> None:
     with tasks, journal:
         # Once before it counts: threads start, files are opened, modules imported.
         read()
-        announce.defer(0).wait()
+        announce.defer(0).result()
         journal.queue_for_sync({"tick": 0})
         str(lesson.why())
 

@@ -38,6 +38,6 @@ for handle in [*pictures, last]:
 
 with tasks:  # a quiet thread runs what may run, as soon as it may
     try:
-        print(last.wait(timeout_s=20))
+        print(last.result(timeout_s=20))
     except TimeoutError:
         print("not now; it stays in the queue:", tasks.why(pictures[0].id))

@@ -178,7 +178,7 @@ def test_deferring_plain_functions_is_light() -> None:
         "import sys\n"
         "from deferpower import BackgroundTaskManager\n"
         "tasks = BackgroundTaskManager()\n"
-        "with tasks: tasks.task(abs, override='execute_now').defer(-1).wait(30)\n"
+        "with tasks: tasks.task(abs, override='execute_now').defer(-1).result(30)\n"
         "print(*sys.modules)"
     )
     loaded = subprocess.run(

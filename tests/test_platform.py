@@ -166,9 +166,9 @@ Policy.load()
 tasks = BackgroundTaskManager(queue, device=device)
 function = tasks.task(abs, override="execute_now")
 with tasks:
-    assert function.defer(-1).wait(30) == 1
+    assert function.defer(-1).result(30) == 1
     command = tasks.submit_command([sys.executable, "-c", "print(1)"], override="execute_now")
-    command.wait(30)
+    command.result(30)
     assert tasks.logs(command.id) == b"1\\n"
 tasks.close()
 sync = BackgroundSyncManager(len, queue)
@@ -312,8 +312,8 @@ tasks = BackgroundTaskManager(sys.argv[1])
 tasks.task(abs, name="parked", constraints=Constraints(charging=True)).defer(-1)
 later = tasks.task(abs, name="later", override="execute_now")
 with tasks:
-    tasks.submit_command(["true"], override="execute_now").wait(30)
-    assert tasks.submit(later, [-2], delay_s=0.3).wait(30) == 2
+    tasks.submit_command(["true"], override="execute_now").result(30)
+    assert tasks.submit(later, [-2], delay_s=0.3).result(30) == 2
 sync = BackgroundSyncManager(len, sys.argv[1])
 sync.queue_for_sync(b"x" * 3_000_000)
 """

@@ -188,7 +188,7 @@ async def _await_one(submitter: Submitter) -> None:
     # It may be cancelled, time out, or find no room: others see to that.
     with contextlib.suppress(TaskError, TimeoutError, StoreError, QueueFull):
         handle = await manager.submit_async("quick", **ANYTIME)
-        await handle.result(timeout_s=2)
+        await handle.result_async(timeout_s=2)
 
 
 def _go_on(step: Callable[[], bool], dice: random.Random) -> None:

@@ -192,8 +192,8 @@ class TestATaskThatMakesNoSense:
         with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
             work = Work(manager)
             manager.start()
-            assert manager.wait(1, 20.0) == "one"
-            assert manager.wait(3, 20.0) == "three"
+            assert manager.result(1, 20.0) == "one"
+            assert manager.result(3, 20.0) == "three"
             assert sorted(work.ran) == ["one", "three"]
         assert "task 2: the file is damaged (created_s is 'then'); it has failed" in caplog.text
         assert not [record for record in caplog.records if record.exc_info]

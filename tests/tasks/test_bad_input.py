@@ -78,7 +78,7 @@ def test_arguments_that_json_cannot_hold_are_named(
 def test_what_json_can_hold_arrives_unchanged(tasks: BackgroundTaskManager, value: Any) -> None:
     handle = tasks.task(lambda v: v, name="echo").defer(value)
     run_until_idle(tasks)
-    assert (handle.wait(0), handle.record.args) == (value, (value,))
+    assert (handle.result(0), handle.record.args) == (value, (value,))
 
 
 class Colour(enum.Enum):
@@ -269,7 +269,7 @@ def test_a_condition_that_this_program_does_not_know_waits_for_one_that_does(
     assert "on_home_wifi" in message
     assert "no condition named 'on_home_wifi'" in str(other.why(handle.id))
     run_until_idle(knows)
-    assert handle.wait(0) == "synced"
+    assert handle.result(0) == "synced"
 
 
 def test_arguments_from_elsewhere_that_do_not_fit_the_function_fail_with_its_own_words(

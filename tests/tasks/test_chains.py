@@ -39,7 +39,7 @@ def test_results_are_handed_on_in_the_order_of_after(
     assert both.state is TaskState.BLOCKED
     last = join.options(after=both).defer()
     run_until_idle(tasks)
-    assert (both.wait(0), last.wait(0)) == ("TWO ONE", "TWO ONE")
+    assert (both.result(0), last.result(0)) == ("TWO ONE", "TWO ONE")
     assert join.options(after=[one, two]).defer().state is TaskState.ENQUEUED
 
 

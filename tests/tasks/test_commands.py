@@ -117,7 +117,7 @@ def test_what_cannot_be_started_fails_and_says_why(
         handle = tasks.submit_command(argv, cwd=cwd)
         run_until_idle(tasks)
         with pytest.raises(TaskFailed, match="failed") as raised:
-            handle.wait(0)
+            handle.result(0)
         assert (raised.value.record.error or "").startswith(error)
 
 
@@ -190,7 +190,7 @@ def test_it_is_frozen_while_its_conditions_do_not_hold(
     wait_until(lambda: handle.record.note is None, "the note taken back")
     wait_until(lambda: device.own_work == (group,), "its work to be known again")
     gate.open()
-    assert handle.wait(30) == {"exit_status": 0}
+    assert handle.result(30) == {"exit_status": 0}
     assert kinds(events) == ["submitted", "started", "stopping", "resumed", "succeeded"]
     assert worker.logs(handle.id).endswith(b"on\n")
 
@@ -202,7 +202,7 @@ def test_a_frozen_one_takes_no_place_from_others(make: MakeManager, device: Fake
     group = begun(worker, waits)
     device.unplug(80)
     wait_until(lambda: state(group) == "T", "frozen")
-    assert sh(worker, "echo on battery").wait(30) == {"exit_status": 0}
+    assert sh(worker, "echo on battery").result(30) == {"exit_status": 0}
     assert state(group) == "T"
 
 
@@ -219,7 +219,7 @@ def test_no_more_run_at_once_than_there_are_places(
     begun(worker, handles[2])
     for gate in gates[1:]:
         gate.open()
-    assert [handle.wait(30) for handle in handles] == [{"exit_status": 0}] * 3
+    assert [handle.result(30) for handle in handles] == [{"exit_status": 0}] * 3
 
 
 def test_without_pauses_it_runs_to_its_end(
@@ -230,10 +230,10 @@ def test_without_pauses_it_runs_to_its_end(
     group = begun(worker, handle)
     device.unplug(80)
     other = sh(worker, "true", priority="high")
-    assert other.wait(30) == {"exit_status": 0}  # the change has been seen by then
+    assert other.result(30) == {"exit_status": 0}  # the change has been seen by then
     assert (state(group), handle.record.note) == ("S", None)
     gate.open()
-    assert handle.wait(30) == {"exit_status": 0}
+    assert handle.result(30) == {"exit_status": 0}
     assert "stopping" not in kinds(events)
 
 
@@ -256,10 +256,10 @@ def test_a_deadline_that_expires_is_for_the_beginning(
     handle = sh(worker, f"echo pid $$; {gate.wait}", deadline_s=60, on_deadline="expire")
     group = begun(worker, handle)
     device.clock.advance(61)
-    assert sh(worker, "true").wait(30) == {"exit_status": 0}
+    assert sh(worker, "true").result(30) == {"exit_status": 0}
     assert (handle.state, state(group)) == (TaskState.RUNNING, "S")
     gate.open()
-    assert handle.wait(30) == {"exit_status": 0}
+    assert handle.result(30) == {"exit_status": 0}
 
 
 # It starts nothing while it may be frozen: a shell that is stopped between the two halves of a
@@ -313,7 +313,7 @@ def test_out_of_time_it_is_ended_and_that_is_a_failure(
     wait_until(lambda: handle.record.note, "the note")
     device.clock.advance(36_000)  # frozen, it uses up no time
     plug_in(device, group)
-    assert sh(worker, "true").wait(30) == {"exit_status": 0}  # it has been looked after by then
+    assert sh(worker, "true").result(30) == {"exit_status": 0}  # it has been looked after by then
     assert kinds(events).count("stopping") == 1
     wait_until(lambda: handle.record.note is None, "the note taken back")
     device.clock.advance(6001)
@@ -353,7 +353,7 @@ def test_what_it_leaves_running_does_not_hold_it_up(
     worker: BackgroundTaskManager, tmp_path: Path
 ) -> None:
     handle = sh(worker, "sleep 1000 & echo left $!")
-    assert handle.wait(30) == {"exit_status": 0}
+    assert handle.result(30) == {"exit_status": 0}
     left = int(worker.logs(handle.id).split()[1])
     assert is_alive(left)
     os.kill(left, signal.SIGKILL)
@@ -483,7 +483,7 @@ def test_a_laptop_is_unplugged_and_plugged_in(
     laptop.plug(True)
     wait_until(lambda: state(group) == "S", "thawed")
     gate.open()
-    assert handle.wait(30) == {"exit_status": 0}
+    assert handle.result(30) == {"exit_status": 0}
     process.terminate()
     assert process.wait(30) == 0
 

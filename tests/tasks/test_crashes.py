@@ -63,7 +63,7 @@ def test_one_that_kills_its_worker_three_times_is_quarantined_until_somebody_ret
     assert run_until_idle(tasks) == []
     tasks.retry(handle.id)
     run_until_idle(tasks)
-    assert (handle.wait(0), after.state) == ("calm", TaskState.SUCCEEDED)
+    assert (handle.result(0), after.state) == ("calm", TaskState.SUCCEEDED)
 
 
 def test_crashed_tasks_run_one_at_a_time_apart_from_others_of_their_kind(

@@ -216,7 +216,7 @@ def test_a_worker_goes_on_when_another_program_lets_go_of_the_file(
         assert held.state is TaskState.RUNNING
         other.communicate()
     until(lambda: has_succeeded(held))
-    assert work.submit("later").wait(PATIENCE_S) == "later"
+    assert work.submit("later").result(PATIENCE_S) == "later"
     assert work.ran == ["later"]
 
 
@@ -251,10 +251,10 @@ class TestAFileThatIsGone:
             place.rename(path.parent / name)
         until(lambda: has_succeeded(held))
         assert waiting.state is TaskState.ENQUEUED
-        assert work.submit("after").wait(PATIENCE_S) == "after"
+        assert work.submit("after").result(PATIENCE_S) == "after"
 
     def test_another_queue_in_its_place_is_not_touched(self, work: Work, path: Path) -> None:
-        assert work.submit("before").wait(PATIENCE_S) == "before"
+        assert work.submit("before").result(PATIENCE_S) == "before"
         for file in path.parent.iterdir():
             file.unlink()
         theirs = BackgroundTaskManager(path, device=FakeDevice())
@@ -404,10 +404,10 @@ class TestTheClock:
         later = work.submit("later", delay_s=60.0)
         device.clock.jump(hours * HOUR_S)
         now = work.submit("now")
-        assert now.wait(PATIENCE_S) == "now"
+        assert now.result(PATIENCE_S) == "now"
         device.clock.jump(-hours * HOUR_S)
         device.clock.advance(61)
-        assert later.wait(PATIENCE_S) == "later"
+        assert later.result(PATIENCE_S) == "later"
         assert (sorted(work.ran), now.record.attempts) == (["later", "now"], 1)
 
     @pytest.mark.parametrize("hours", [30, -30])
@@ -421,9 +421,9 @@ class TestTheClock:
         other.manager.start()
         device.clock.jump(hours * HOUR_S)
         device.clock.advance(20)  # workers look for dead ones every 15 s
-        assert other.submit("looked").wait(PATIENCE_S) == "looked"
+        assert other.submit("looked").result(PATIENCE_S) == "looked"
         device.clock.advance(20)
-        assert other.submit("again").wait(PATIENCE_S) == "again"
+        assert other.submit("again").result(PATIENCE_S) == "again"
         work.may_end.set()
         until(lambda: has_succeeded(held))
         assert (held.record.attempts, held.record.crashes) == (1, 0)
@@ -431,7 +431,7 @@ class TestTheClock:
 
     def test_a_year_forward_leaves_what_waits(self, work: Work, device: FakeDevice) -> None:
         done = work.submit("done")
-        assert done.wait(PATIENCE_S) == "done"
+        assert done.result(PATIENCE_S) == "done"
         waiting = work.manager.submit("unknown", ["precious"])
         device.clock.jump(365 * 24 * HOUR_S)
         work.manager.prune()

@@ -212,4 +212,4 @@ def test_the_worker_thread_starts_it_at_night(make: MakeManager, device: FakeDev
             device.clock.advance(300)
             is_night = hour_now(device) < 8
             device.set(plugged=is_night, idle=is_night)
-    assert handle.wait(timeout_s=5) < 8
+    assert handle.result(timeout_s=5) < 8

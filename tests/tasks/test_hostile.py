@@ -102,7 +102,7 @@ def test_whatever_is_raised_is_a_failure_and_said(
     assert (handle.state, runs) == (TaskState.FAILED, [1])
     assert said in str(handle.record.error)
     well = started.task(lambda: 7, name="well", override="execute_now").defer()
-    assert well.wait(20) == 7
+    assert well.result(20) == 7
 
 
 @pytest.mark.parametrize(("make_error", "said"), RAISED[:8], ids=NAMES[:8])
@@ -160,7 +160,7 @@ def test_numbers_and_keys_arrive_as_json_has_them(tasks: BackgroundTaskManager) 
     huge = 10**4000
     handle = echo.defer({2: huge, None: -huge, True: "\x00 and \x1b[31m"})
     run_until_idle(tasks)
-    assert handle.wait(0) == {"2": huge, "null": -huge, "true": "\x00 and \x1b[31m"}
+    assert handle.result(0) == {"2": huge, "null": -huge, "true": "\x00 and \x1b[31m"}
 
 
 def test_a_number_too_long_to_be_read_again_is_refused(tasks: BackgroundTaskManager) -> None:
@@ -180,14 +180,14 @@ def test_a_hundred_megabytes_pass(make: MakeManager) -> None:
     size = 100_000_000
     handle = tasks.task(lambda text: text, name="echo").defer("x" * size)
     run_until_idle(tasks)
-    assert len(handle.wait(0)) == size
+    assert len(handle.result(0)) == size
 
 
 def test_a_name_of_control_characters_is_only_a_name(tasks: BackgroundTaskManager) -> None:
     name = "../../etc/passwd\n\x1b]0;mine\x07\x00"
     handle = tasks.task(lambda: 7, name=name).defer()
     run_until_idle(tasks)
-    assert (handle.wait(0), handle.record.name) == (7, name)
+    assert (handle.result(0), handle.record.name) == (7, name)
 
 
 def test_a_callback_that_raises_what_cannot_be_said_harms_nothing(
@@ -197,7 +197,7 @@ def test_a_callback_that_raises_what_cannot_be_said_harms_nothing(
     def fail(event: object) -> None:
         raise Silent
 
-    assert started.task(lambda: 7, name="work", override="execute_now").defer().wait(20) == 7
+    assert started.task(lambda: 7, name="work", override="execute_now").defer().result(20) == 7
     assert any("a callback failed" in message for message in caplog.messages)
 
 
@@ -233,7 +233,7 @@ def test_a_task_that_changes_the_process_leaves_the_queue_in_order(
             assert handle.state is TaskState.SUCCEEDED
         again = tasks.task(lambda: 7, name="again").defer()
         run_until_idle(tasks)
-    assert again.wait(0) == 7
+    assert again.result(0) == 7
     assert make().get(again.id).result == 7
 
 
@@ -251,4 +251,4 @@ def test_a_coroutine_that_swallows_its_cancellation_ends_when_it_returns(
     handle = started.task(stubborn, name="stubborn", override="execute_now").defer()
     assert begun.wait(20)
     handle.cancel()
-    assert handle.wait(20) == 7
+    assert handle.result(20) == 7

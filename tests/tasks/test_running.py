@@ -55,7 +55,7 @@ def test_one_that_gives_way_goes_on_from_its_checkpoint_and_the_attempt_does_not
         assert str(handle.why()) == "waiting: not charging: on battery at 90 %"
         device.plug_in()
         device.clock.advance(5)
-        assert handle.wait(PATIENCE_S) == "copied"
+        assert handle.result(PATIENCE_S) == "copied"
     assert (pages, attempts) == ([0, 1, 2, 3], [1, 1])
     assert reasons == ["not charging: on battery at 90 %"]
     assert told == ["submitted", "started", "stopping", "stopped", "started", "succeeded"]
@@ -84,7 +84,7 @@ def test_a_stop_is_taken_back_when_the_conditions_hold_again(
         device.set(connected=True)
         eventually(lambda: "resumed" in told)
         go_on.set()
-        assert handle.wait(PATIENCE_S) == [False, None]
+        assert handle.result(PATIENCE_S) == [False, None]
     assert told == ["submitted", "started", "stopping", "resumed", "succeeded"]
 
 
@@ -154,7 +154,7 @@ def test_a_task_that_is_replaced_while_it_runs_ends_before_the_new_one_begins(
         third = index.options(key="index").defer("third")
         assert third.id == new.id, "the old one is on its way out"
         go_on.set()
-        new.wait(PATIENCE_S)
+        new.result(PATIENCE_S)
     assert (order, old.state) == (["old", "new"], TaskState.CANCELLED)
 
 
@@ -189,4 +189,4 @@ def test_a_callback_that_raises_harms_nobody(tasks: BackgroundTaskManager, caplo
     tasks.on_event(lambda event: told.append(event.kind))
     handle = tasks.task(lambda: 1, name="one").defer()
     assert [task.state for task in tasks.process_background_tasks()] == [TaskState.SUCCEEDED]
-    assert (handle.wait(0), told) == (1, ["submitted", "started", "succeeded"])
+    assert (handle.result(0), told) == (1, ["submitted", "started", "succeeded"])

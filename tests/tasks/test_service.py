@@ -50,7 +50,7 @@ def test_as_many_run_at_once_as_max_workers_says(make: MakeManager, gate: Gate) 
         until(lambda: gate.inside == 3)
         assert tasks.stats()[TaskState.RUNNING] == 3
         gate.open.set()
-        assert [handle.wait(BOUND_S) for handle in handles] == list(range(8))
+        assert [handle.result(BOUND_S) for handle in handles] == list(range(8))
     assert gate.most == 3
 
 
@@ -74,7 +74,7 @@ def test_the_battery_says_how_many_threads_there_are_also_while_they_run(
         first.open.set()
         until(lambda: second.inside == 1)
         second.open.set()
-        assert [handle.wait(BOUND_S) for handle in handles] == [0, 1, 2, 3]
+        assert [handle.result(BOUND_S) for handle in handles] == [0, 1, 2, 3]
     assert (first.most, second.most) == (2, 1)
 
 
@@ -88,15 +88,15 @@ def test_a_long_task_holds_up_neither_short_ones_nor_their_results(
         before = tasks.submit_many(echo, [[n] for n in range(300)])
         held = tasks.submit(long)
         after = tasks.submit_many(echo, [[n] for n in range(300)])
-        assert [handle.wait(BOUND_S) for handle in before] == list(range(300))
+        assert [handle.result(BOUND_S) for handle in before] == list(range(300))
         until(lambda: gate.inside == 1)
         until(lambda: tasks.stats()[TaskState.RUNNING] == 1, "claimed ahead of a long task")
         with make() as others:
             others.task(lambda number: number, name="echo")
-            assert [handle.wait(BOUND_S) for handle in after] == list(range(300))
+            assert [handle.result(BOUND_S) for handle in after] == list(range(300))
         assert held.state is TaskState.RUNNING
         gate.open.set()
-        assert held.wait(BOUND_S) == 0
+        assert held.result(BOUND_S) == 0
 
 
 def test_a_second_long_task_starts_beside_the_first(make: MakeManager, gate: Gate) -> None:
@@ -115,7 +115,7 @@ def test_sys_exit_in_a_task_is_its_failure_and_the_thread_goes_on(make: MakeMana
         failed = leave.defer()
         until(lambda: failed.state is TaskState.FAILED)
         assert failed.record.error == "it called sys.exit('enough')"
-        assert tasks.submit(tasks.task(lambda: "on", name="on")).wait(BOUND_S) == "on"
+        assert tasks.submit(tasks.task(lambda: "on", name="on")).result(BOUND_S) == "on"
 
 
 def test_a_task_that_waits_for_another_gives_its_place_away(make: MakeManager) -> None:
@@ -125,10 +125,10 @@ def test_a_task_that_waits_for_another_gives_its_place_away(make: MakeManager) -
         @tasks.task
         def root(depth: int) -> int:
             waited = root.defer(depth - 1) if depth else leaf.defer(21)
-            found: int = waited.wait(BOUND_S)
+            found: int = waited.result(BOUND_S)
             return found
 
-        assert root.defer(5).wait(BOUND_S) == 42
+        assert root.defer(5).result(BOUND_S) == 42
 
 
 def test_a_task_that_would_wait_for_itself_is_told_so(make: MakeManager) -> None:
@@ -136,15 +136,15 @@ def test_a_task_that_would_wait_for_itself_is_told_so(make: MakeManager) -> None
 
         @tasks.task(pass_context=True, max_attempts=1)
         def myself(context: Context) -> None:
-            tasks.wait(context.id)
+            tasks.result(context.id)
 
         @tasks.task(pass_context=True, max_attempts=1)
         def parent(context: Context) -> None:
-            child.defer(context.id).wait()
+            child.defer(context.id).result()
 
         @tasks.task(max_attempts=1)
         def child(of: int) -> None:
-            tasks.wait(of)
+            tasks.result(of)
 
         alone = tasks.submit(myself)
         until(lambda: alone.state is TaskState.FAILED)
@@ -167,9 +167,9 @@ def test_the_result_of_another_managers_task_wakes_who_waits(make: MakeManager, 
     with there:
         until(lambda: gate.inside == 1)
         with pytest.raises(TimeoutError, match=r"still running after 0\.01 s"):
-            handle.wait(0.01)
+            handle.result(0.01)
         found: list[int] = []
-        waiting = threading.Thread(target=lambda: found.append(handle.wait(BOUND_S)))
+        waiting = threading.Thread(target=lambda: found.append(handle.result(BOUND_S)))
         waiting.start()
         gate.open.set()
         waiting.join(BOUND_S)
@@ -182,7 +182,7 @@ import sys
 from deferpower import BackgroundTaskManager, Device
 tasks = BackgroundTaskManager(sys.argv[1], device=Device(backend=sys.argv[2], desktop=False))
 for number in range(60):
-    assert tasks.submit("echo", [number], override="execute_now").wait(20) == number
+    assert tasks.submit("echo", [number], override="execute_now").result(20) == number
 """
 
 
@@ -205,7 +205,7 @@ def test_closing_wakes_who_waits(make: MakeManager) -> None:
 
     def wait() -> None:
         try:
-            handle.wait(BOUND_S)
+            handle.result(BOUND_S)
         except StoreError as error:
             errors.append(error)
 
@@ -224,7 +224,7 @@ def test_functions_registered_after_the_start_run_what_waited_for_them(make: Mak
         beats: list[int] = []
         tasks.task(lambda: beats.append(1), name="beat", every_s=3600)
         tasks.task(lambda number: number + 1, name="later")
-        assert handle.wait(BOUND_S) == 2
+        assert handle.result(BOUND_S) == 2
         until(lambda: beats == [1])
 
 
@@ -266,7 +266,7 @@ def test_stopping_tells_tasks_and_they_run_again_from_their_checkpoint(make: Mak
     assert seen == [(1, "half", "the worker is shutting down")]
     assert handle.state is TaskState.ENQUEUED
     with tasks:
-        assert handle.wait(BOUND_S) == "resumed from half, attempt 1"
+        assert handle.result(BOUND_S) == "resumed from half, attempt 1"
 
 
 def test_what_was_claimed_and_has_not_begun_is_given_back(make: MakeManager, gate: Gate) -> None:
@@ -294,10 +294,10 @@ def test_a_task_may_stop_its_manager(make: MakeManager, timeout_s: float | None)
 
     handle = last.defer()
     tasks.start()
-    assert handle.wait(BOUND_S / 2) == "stopped it"
+    assert handle.result(BOUND_S / 2) == "stopped it"
     tasks.stop()
     with tasks:
-        assert tasks.submit(tasks.task(lambda: "again", name="again")).wait(BOUND_S) == "again"
+        assert tasks.submit(tasks.task(lambda: "again", name="again")).result(BOUND_S) == "again"
 
 
 def test_a_callback_may_stop_the_manager(make: MakeManager) -> None:
@@ -326,7 +326,7 @@ def test_what_ends_after_the_stop_gave_up_is_written_all_the_same(
     tasks.stop()
     assert handle.state is TaskState.RUNNING
     gate.open.set()
-    assert handle.wait(BOUND_S) == 9
+    assert handle.result(BOUND_S) == 9
     until(lambda: not _workers(tasks), "the worker has left")
 
 
@@ -343,14 +343,14 @@ def test_starting_twice_and_stopping_from_many_threads(make: MakeManager) -> Non
     for _ in range(3):
         tasks.start()
         tasks.start()
-        assert one.defer().wait(BOUND_S) == 1
+        assert one.defer().result(BOUND_S) == 1
         stoppers = [threading.Thread(target=tasks.stop) for _ in range(4)]
         for stopper in stoppers:
             stopper.start()
         for stopper in stoppers:
             stopper.join(BOUND_S)
     with tasks, tasks:
-        assert one.defer().wait(BOUND_S) == 1
+        assert one.defer().result(BOUND_S) == 1
     until(lambda: not _workers(tasks))
     until(
         lambda: not [t for t in threading.enumerate() if t.name.startswith("deferpower")],
@@ -396,7 +396,7 @@ print("the end")
         ("tasks.submit('short'); began.wait()", "succeeded"),
         ("tasks.submit('patient'); began.wait()", "enqueued"),
         ("tasks.submit('coroutine'); began.wait()", "enqueued"),
-        ("tasks.submit('patient'); began.wait(); tasks.submit('short').wait()", "succeeded"),
+        ("tasks.submit('patient'); began.wait(); tasks.submit('short').result()", "succeeded"),
     ],
 )
 def test_a_program_ends_with_its_manager_started(
@@ -435,7 +435,7 @@ tasks.start()
 began.wait()
 threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    handle.wait()
+    handle.result()
 except KeyboardInterrupt:
     print("interrupted")
 """
@@ -452,7 +452,7 @@ from deferpower import BackgroundTaskManager
 tasks = BackgroundTaskManager(sys.argv[1])
 def wait():
     try:
-        tasks.wait(int(sys.argv[2]))
+        tasks.result(int(sys.argv[2]))
     finally:
         print("woken")
 daemon = sys.argv[3] == "daemon"
@@ -522,15 +522,15 @@ def test_a_fork_leaves_the_parent_running_and_lets_the_child_start_its_own(
         until(lambda: gate.inside == 1)
 
         def child() -> None:
-            assert pid_of.defer().wait(BOUND_S) == os.getppid()  # the parent's worker goes on
+            assert pid_of.defer().result(BOUND_S) == os.getppid()  # the parent's worker goes on
             with tasks:
-                until(lambda: pid_of.defer().wait(BOUND_S) == os.getpid())
+                until(lambda: pid_of.defer().result(BOUND_S) == os.getpid())
 
         assert _in_child(child) == 0
         assert held.state is TaskState.RUNNING
         gate.open.set()
-        assert held.wait(BOUND_S) == 1
-        assert pid_of.defer().wait(BOUND_S) == os.getpid()
+        assert held.result(BOUND_S) == 1
+        assert pid_of.defer().result(BOUND_S) == os.getpid()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -541,7 +541,7 @@ def test_a_child_of_multiprocessing_defers_to_its_parent(make: MakeManager) -> N
         process.start()
         process.join(BOUND_S)
         assert process.exitcode == 0
-        assert [tasks.wait(task.id, BOUND_S) for task in tasks.list()] == [8]
+        assert [tasks.result(task.id, BOUND_S) for task in tasks.list()] == [8]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -554,7 +554,7 @@ def test_a_queue_in_memory_stays_with_the_parent(make: MakeManager) -> None:
                 one.defer()
 
         assert _in_child(child) == 0
-        assert one.defer().wait(BOUND_S) == 1
+        assert one.defer().result(BOUND_S) == 1
 
 
 def test_conditions_that_fall_away_are_told_to_a_running_task(
@@ -573,9 +573,9 @@ def test_conditions_that_fall_away_are_told_to_a_running_task(
         until(lambda: handle.state is TaskState.RUNNING)
         device.unplug(90)
         device.clock.advance(5)
-        assert "charging" in handle.wait(BOUND_S)
+        assert "charging" in handle.result(BOUND_S)
 
 
 def test_waiting_for_a_task_that_is_not_there(make: MakeManager) -> None:
     with pytest.raises(TaskError, match="no such task"):
-        make().wait(5)
+        make().result(5)

@@ -13,7 +13,7 @@ def test_on_external_power_a_described_task_runs_at_once(
     device.clock.advance(5)
     sync = tasks.task(lambda folder: f"synced {folder}", name="sync")
     handle = tasks.defer_non_critical({"type": "sync", "args": ["notes"]})
-    assert (handle.state, handle.wait(0)) == (TaskState.SUCCEEDED, "synced notes")
+    assert (handle.state, handle.result(0)) == (TaskState.SUCCEEDED, "synced notes")
     assert sync("here") == "synced here"
 
 
@@ -43,7 +43,7 @@ def test_a_critical_task_runs_at_once_on_an_empty_battery(
 ) -> None:
     device.unplug(3)
     tasks.task(lambda: "answered", name="ui_response")
-    assert tasks.defer_non_critical({"type": "ui_response"}).wait(0) == "answered"
+    assert tasks.defer_non_critical({"type": "ui_response"}).result(0) == "answered"
 
 
 def test_one_call_runs_a_batch_and_no_more(tasks: BackgroundTaskManager) -> None:

@@ -48,7 +48,7 @@ def test_a_task_waits_runs_and_succeeds(tasks: BackgroundTaskManager) -> None:
     assert seen == [[handle.id]]
     assert (ran.state, ran.result, ran.attempts, ran.error) == (TaskState.SUCCEEDED, 42, 1, None)
     assert (ran.args, ran.kwargs, ran.metadata) == ((21,), {}, {"for": "a test"})
-    assert (handle.wait(0), tasks.stats()[TaskState.SUCCEEDED]) == (42, 1)
+    assert (handle.result(0), tasks.stats()[TaskState.SUCCEEDED]) == (42, 1)
 
 
 def test_it_fails_again_and_again_and_is_kept_as_a_dead_letter(
@@ -69,14 +69,14 @@ def test_it_fails_again_and_again_and_is_kept_as_a_dead_letter(
     assert (handle.state, flaky.attempts) == (TaskState.FAILED, [1, 2, 3])
     assert [failure.attempt for failure in tasks.failures(handle.id)] == [1, 2, 3]
     with pytest.raises(TaskFailed, match="no luck") as caught:
-        handle.wait(0)
+        handle.result(0)
     assert caught.value.record.state is TaskState.FAILED
 
     flaky.fails = False
     tasks.retry(handle.id)
     assert (handle.state, handle.record.attempts) == (TaskState.ENQUEUED, 0)
     run_until_idle(tasks)
-    assert (handle.wait(0), flaky.attempts) == ("done", [1, 2, 3, 1])
+    assert (handle.result(0), flaky.attempts) == ("done", [1, 2, 3, 1])
 
 
 def test_pauses_between_attempts_are_drawn_from_the_whole_of_a_doubling_span(
@@ -110,7 +110,7 @@ def test_a_task_that_exits_fails_and_the_worker_lives(tasks: BackgroundTaskManag
     left, stayed = leave.defer(), stay.defer()
     run_until_idle(tasks)
     assert (left.state, left.record.error) == (TaskState.FAILED, "it called sys.exit(3)")
-    assert stayed.wait(0) == "here"
+    assert stayed.result(0) == "here"
 
 
 def test_what_waits_can_be_cancelled_and_waits_again_after_retry(
@@ -128,7 +128,7 @@ def test_what_waits_can_be_cancelled_and_waits_again_after_retry(
     assert tasks.cancel(handle.id) is TaskState.SUCCEEDED
     with pytest.raises(TaskError, match="it succeeded; only one that failed"):
         tasks.retry(handle.id)
-    for ask in (tasks.get, tasks.why, tasks.cancel, tasks.retry, tasks.wait):
+    for ask in (tasks.get, tasks.why, tasks.cancel, tasks.retry, tasks.result):
         with pytest.raises(TaskError, match="task 99: there is no such task"):
             ask(99)
 
@@ -158,7 +158,7 @@ def test_one_that_succeeded_before_it_saw_that_it_was_cancelled_has_succeeded(
 
     handle = quick.defer()
     run_until_idle(tasks)
-    assert handle.wait(0) == "running"
+    assert handle.result(0) == "running"
 
 
 def test_a_deadline_runs_a_task_whatever_holds_or_lets_it_expire(
@@ -217,7 +217,7 @@ def test_a_deadline_of_kind_run_leaves_pauses_and_chains_alone(
     device.plug_in()
     device.clock.advance(5)
     run_until_idle(tasks)
-    assert second.wait(0) == "at last"
+    assert second.result(0) == "at last"
 
 
 def test_a_deadline_before_its_due_moment_is_refused(tasks: BackgroundTaskManager) -> None:
@@ -339,7 +339,7 @@ def test_what_a_waiting_task_comes_after_is_not_pruned(
     device.clock.advance(10 * DAY_S)
     assert tasks.prune() == 0
     run_until_idle(tasks)
-    assert second.wait(0) == 2
+    assert second.result(0) == 2
     device.clock.advance(2 * DAY_S)
     one.defer()
     assert tasks.prune() == 2

@@ -101,7 +101,7 @@ def test_a_task_that_waits_starts(tasks: BackgroundTaskManager, device: Interrup
 
     device.happens = plug_in
     have_it_look_again(tasks)
-    assert handle.wait(BOUND_S) == 1
+    assert handle.result(BOUND_S) == 1
 
 
 def test_a_task_that_runs_is_told_to_stop(
@@ -188,7 +188,7 @@ class TestNothingSpins:
         device.calm()
         assert second.state.value == "enqueued"
         let_go.set()
-        assert second.wait(BOUND_S) == 2
+        assert second.result(BOUND_S) == 2
 
     def test_what_runs_on_though_it_was_told_to_stop(
         self, tasks: BackgroundTaskManager, device: Interrupted
@@ -200,7 +200,7 @@ class TestNothingSpins:
         until(lambda: handle.state.value == "running")
         assert self.waits_when_pulled_and_plugged_in(device) == 2, "it is told of both"
         let_go.set()
-        assert handle.wait(BOUND_S) is True
+        assert handle.result(BOUND_S) is True
 
     def test_what_is_not_to_be_paused(
         self, tasks: BackgroundTaskManager, device: Interrupted

@@ -325,7 +325,7 @@ def test_all_places_taken(make: MakeManager, holding: Holding) -> None:
         assert codes(tasks, waiting.id) == ["busy"]
         assert waiting.why().unblocks == "the end of one of them"
         holding.go_on.set()
-        waiting.wait(PATIENCE_S)
+        waiting.result(PATIENCE_S)
 
 
 def test_a_full_batch_of_charging_only_tasks(
@@ -343,8 +343,8 @@ def test_a_full_batch_of_charging_only_tasks(
         device.set(percent=80)
         assert holding.running.acquire(timeout=PATIENCE_S), "five at once from 80 % on"
         holding.go_on.set()
-        first.wait(PATIENCE_S)
-        second.wait(PATIENCE_S)
+        first.result(PATIENCE_S)
+        second.result(PATIENCE_S)
 
 
 def test_one_that_crashed_waits_for_its_turn(make: MakeManager, holding: Holding) -> None:
@@ -360,7 +360,7 @@ def test_one_that_crashed_waits_for_its_turn(make: MakeManager, holding: Holding
         assert tasks.why(waiting.id).unblocks == f"the end of task {running.id}"
         holding.go_on.set()
         for handle in handles:
-            handle.wait(PATIENCE_S)
+            handle.result(PATIENCE_S)
 
 
 def test_what_has_ended_says_how(tasks: BackgroundTaskManager) -> None:

@@ -46,7 +46,7 @@ class Deferpower(Contender):
 
     def drain(self, count: int) -> None:
         self.tasks.start()
-        self.last.wait()
+        self.last.result()
         self.tasks.stop()
         assert not self.tasks.list(states=["enqueued"], limit=1)
 

@@ -320,7 +320,7 @@ class Asking(ABC):
         self._events.subscribe(callback)
         return callback
 
-    def wait(self, task_id: int, timeout_s: float | None = None) -> Any:
+    def result(self, task_id: int, timeout_s: float | None = None) -> Any:
         """The result of a task, once it has ended. Blocks.
 
         In a task, it gives the task's place to others meanwhile.
@@ -348,8 +348,8 @@ class Asking(ABC):
                 news.clear()
         return _result(record)
 
-    async def wait_async(self, task_id: int, timeout_s: float | None = None) -> Any:
-        """As `wait`, without holding up the event loop."""
+    async def result_async(self, task_id: int, timeout_s: float | None = None) -> Any:
+        """As `result`, without holding up the event loop."""
         import asyncio
 
         loop = asyncio.get_running_loop()

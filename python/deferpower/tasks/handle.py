@@ -15,8 +15,8 @@ class Manager(Protocol):
     def get(self, task_id: int) -> TaskRecord: ...  # noqa: D102
     def why(self, task_id: int) -> Why: ...  # noqa: D102
     def cancel(self, task_id: int) -> TaskState: ...  # noqa: D102
-    def wait(self, task_id: int, timeout_s: float | None = None) -> Any: ...  # noqa: D102
-    async def wait_async(  # noqa: D102
+    def result(self, task_id: int, timeout_s: float | None = None) -> Any: ...  # noqa: D102
+    async def result_async(  # noqa: D102
         self, task_id: int, timeout_s: float | None = None
     ) -> Any: ...
 
@@ -55,7 +55,7 @@ class Handle:
         """Cancel it, or ask it to stop if it runs."""
         self._manager.cancel(self.id)
 
-    def wait(self, timeout_s: float | None = None) -> Any:
+    def result(self, timeout_s: float | None = None) -> Any:
         """What it returned, once it has ended. Blocks.
 
         Args:
@@ -65,16 +65,8 @@ class Handle:
             TaskFailed: it ended without a result.
             TimeoutError: it has not ended in time.
         """
-        return self._manager.wait(self.id, timeout_s)
+        return self._manager.result(self.id, timeout_s)
 
-    async def result(self, timeout_s: float | None = None) -> Any:
-        """What it returned, once it has ended. Does not hold up the event loop.
-
-        Args:
-            timeout_s: how long; ``None`` for as long as it takes.
-
-        Raises:
-            TaskFailed: it ended without a result.
-            TimeoutError: it has not ended in time.
-        """
-        return await self._manager.wait_async(self.id, timeout_s)
+    async def result_async(self, timeout_s: float | None = None) -> Any:
+        """As `result`, without holding up the event loop."""
+        return await self._manager.result_async(self.id, timeout_s)
