@@ -32,7 +32,7 @@ pub fn facts(sample: &Sample, monotonic_s: f64, wall_s: f64, told: &Told) -> Fac
         memory: sample.memory.and_then(|memory| memory.used_percent),
         cpu: sample.cpu.and_then(|cpu| others_percent(&cpu)),
         storage: fullest(sample),
-        idle: sample.idle.is_some() && !told.user_present,
+        idle: sample.idle_since_s.is_some() && !told.user_present,
         connected: told.connected,
         metered: told.metered,
         custom: told.custom,

@@ -111,7 +111,7 @@ pub struct Sample {
     /// File systems, as their paths were given.
     pub storage: Vec<Option<Storage>>,
     /// Since when the machine has been idle.
-    pub idle: Option<f64>,
+    pub idle_since_s: Option<f64>,
     /// Since when it has been quiet, the dwell not yet counted.
     pub quiet_since_s: Option<f64>,
 }

@@ -93,7 +93,7 @@ impl<M: Machine> Sampler<M> {
             self.slow_read_s = Some(monotonic_s);
         }
         let working = self.own_pids.is_some() || std::mem::take(&mut self.work_ended);
-        self.sample.idle = self.idle.update(&self.now, working);
+        self.sample.idle_since_s = self.idle.update(&self.now, working);
         self.sample.quiet_since_s = self.idle.quiet_since_s();
         &self.sample
     }

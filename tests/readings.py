@@ -45,7 +45,7 @@ def a_reading(
         user=user,
         power_saver=None,
         storage={"/": None if storage is None else Storage(storage, 1)},
-        idle=quiet_since_s if idle else None,
+        idle_since_s=quiet_since_s if idle else None,
         quiet_since_s=quiet_since_s,
         monotonic_s=monotonic_s,
         wall_s=NOON_S + at_s,

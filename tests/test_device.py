@@ -75,7 +75,7 @@ def test_the_parts_of_a_reading(backend_name: str, laptop: Path, clock: ManualCl
     assert first.disk == Disk(None, None)
     assert first.network == Network(None, None)
     assert (first.monotonic_s, first.wall_s, first.backend) == (1000.0, 1.7e9, backend_name)
-    assert (first.idle, first.quiet_since_s) == (None, None)
+    assert (first.idle_since_s, first.quiet_since_s) == (None, None)
 
     space = os.statvfs(laptop)
     assert set(first.storage) == {str(laptop), str(laptop / "missing")}
@@ -178,7 +178,7 @@ def test_idle_comes_after_the_dwell_and_ends_with_load(
         ticks += busy_ticks
         counters(laptop, busy=ticks, idle=100_000 + int(clock()) * 200, sectors=100, rx=1000)
         reading = device.read(max_age_s=0)
-        idle.append((reading.idle, reading.quiet_since_s))
+        idle.append((reading.idle_since_s, reading.quiet_since_s))
         clock.advance(10)
     assert idle == [
         (None, None),

@@ -177,14 +177,14 @@ def test_days_of_clock_changes(new: Any, clock: Clock, changes: datetime, hours:
     midnight_s = changes.timestamp()
     clock.now_s = midnight_s - 7200
     predictor.learn_many(nights(midnight_s - 10 * DAY_S, 9.9))
-    starts = [hour.start_s for hour in predictor.forecast(30, now=midnight_s)]
+    starts = [hour.start_s for hour in predictor.forecast(30, now_s=midnight_s)]
     assert starts == [midnight_s + 3600 * hour for hour in range(30)]
     days = [datetime.fromtimestamp(start_s, BERLIN).day for start_s in starts]
     assert days.count(changes.day) == hours
     # It knows the local night by its name, on both sides of the change.
-    for hour in predictor.forecast(30, now=midnight_s):
+    for hour in predictor.forecast(30, now_s=midnight_s):
         assert (hour.p_good > 0.5) == (local_hour(hour.start_s) < 7), local_hour(hour.start_s)
-    best_s = predictor.predict_optimal_processing_time(now=midnight_s + 90)
+    best_s = predictor.predict_optimal_processing_time(now_s=midnight_s + 90)
     assert best_s > midnight_s + 90
     assert datetime.fromtimestamp(best_s, BERLIN).minute == 0
 
@@ -197,10 +197,10 @@ def test_the_systems_zone_is_followed(
         monkeypatch.setenv("TZ", "Europe/Berlin")
         clock.now_s = MONDAY_S + 10 * DAY_S
         predictor.learn_many(nights(MONDAY_S, 10))
-        at_home = predictor.predict_optimal_processing_time(now=clock.now_s + 12 * 3600)
+        at_home = predictor.predict_optimal_processing_time(now_s=clock.now_s + 12 * 3600)
         assert local_hour(at_home) < 7
         monkeypatch.setenv("TZ", "Asia/Tokyo")
-        away = predictor.predict_optimal_processing_time(now=clock.now_s + 12 * 3600)
+        away = predictor.predict_optimal_processing_time(now_s=clock.now_s + 12 * 3600)
         assert local_hour(away, ZoneInfo("Asia/Tokyo")) < 7
     finally:
         monkeypatch.undo()
@@ -289,7 +289,7 @@ def test_at_the_deadline_it_starts_whatever_the_state(new: Any, clock: Clock) ->
 
 def test_a_deadline_before_the_next_hour_means_now(new: Any, clock: Clock) -> None:
     clock.now_s = MONDAY_S + 1000
-    assert new().predict_optimal_processing_time(deadline=MONDAY_S + 3000) == clock.now_s
+    assert new().predict_optimal_processing_time(until_s=MONDAY_S + 3000) == clock.now_s
 
 
 def wrong(value: object) -> dict[str, object]:
@@ -339,7 +339,7 @@ def test_other_wrong_arguments(new: Any) -> None:
             predictor.advise_start(MONDAY_S, duration_s)
     with pytest.raises(ConfigError, match="need"):
         predictor.advise_start(MONDAY_S, need="coffee")
-    with pytest.raises(ConfigError, match="now"):
-        predictor.forecast(now=math.nan)
-    with pytest.raises(ConfigError, match="deadline"):
-        predictor.predict_optimal_processing_time(deadline=-1)
+    with pytest.raises(ConfigError, match="now_s"):
+        predictor.forecast(now_s=math.nan)
+    with pytest.raises(ConfigError, match="until_s"):
+        predictor.predict_optimal_processing_time(until_s=-1)

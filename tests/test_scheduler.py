@@ -463,9 +463,11 @@ def test_the_device_it_makes_takes_its_word_for_idle(
     device.read(max_age_s=0)
     (Path(device.root) / "proc" / "stat").write_text("cpu 999999999 0 0 999999999\ncpu0 1 1 1 1\n")
     deadline_s = time.monotonic() + 10
-    while (reading := device.read(max_age_s=0)).idle is None and time.monotonic() < deadline_s:
+    while (
+        reading := device.read(max_age_s=0)
+    ).idle_since_s is None and time.monotonic() < deadline_s:
         time.sleep(0.05)
-    assert reading.idle is not None
+    assert reading.idle_since_s is not None
 
 
 def test_it_goes_on_after_a_bad_task_and_a_bad_reading(backend_name: str) -> None:

@@ -126,7 +126,7 @@ class TestReadings:
         assert reading.memory.used_percent == 30.0
         assert reading.disk == Disk(0.0, 0.0)
         assert reading.network == Network(0.0, 0.0, None, None)
-        assert (reading.user, reading.power_saver, reading.idle) == (None, None, None)
+        assert (reading.user, reading.power_saver, reading.idle_since_s) == (None, None, None)
         assert (reading.monotonic_s, reading.wall_s) == (1000.0, NOON_S)
         assert reading.backend == backend_name
 
@@ -213,19 +213,19 @@ class TestReadings:
     def test_idle_since_as_long_as_it_takes(self) -> None:
         device = FakeDevice()
         device.set(idle=True)
-        assert device.read().idle == 940.0
+        assert device.read().idle_since_s == 940.0
         device.clock.advance(100)
         device.set(percent=50, idle=True)
-        assert (device.read().idle, device.read().quiet_since_s) == (940.0, 940.0)
+        assert (device.read().idle_since_s, device.read().quiet_since_s) == (940.0, 940.0)
         device.set(idle=False)
-        assert (device.read().idle, device.read().quiet_since_s) == (None, None)
-        assert FakeDevice(idle=True).read().idle == 940.0
+        assert (device.read().idle_since_s, device.read().quiet_since_s) == (None, None)
+        assert FakeDevice(idle=True).read().idle_since_s == 940.0
 
     def test_a_user_ends_the_idleness(self) -> None:
         device = FakeDevice(idle=True, user_present=True)
-        assert device.read().idle is None
+        assert device.read().idle_since_s is None
         device.set(user_present=False)
-        assert device.read().idle == 940.0
+        assert device.read().idle_since_s == 940.0
 
     @pytest.mark.parametrize(
         ("figures", "message"),

@@ -85,7 +85,7 @@ def replay(trace: Trace, backend: str | None = None) -> Replay:
                     plain[need].learn(trace.hour_of_week(hour - 1), held)
                     past[need].learn(held)
             if hour >= trace.warm_up_hours() and trace.slots[slot - 1] is not None:
-                foreseen = predictor.forecast(24, now=now_s)
+                foreseen = predictor.forecast(24, now_s=now_s)
                 for place, need in enumerate(("idle", "plugged", "good")):
                     state = trace.holds(slot - 1, need) if need in needs else None
                     if state is None:

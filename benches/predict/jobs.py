@@ -56,7 +56,7 @@ class Jobs:
         # Jobs wait in order of their deadlines; if one waits, so do those with more time.
         while self._waiting:
             deadline_s = trace.start_s + (self._waiting[0] + DAY_SLOTS) * SLOT_S
-            if not predictor.advise_start(deadline_s, 3600, now=now_s).start:
+            if not predictor.advise_start(deadline_s, 3600, now_s=now_s).start:
                 break
             self._started[self._waiting.pop(0)] = slot
 

@@ -50,7 +50,8 @@ SampleRow: TypeAlias = tuple[
     float | None,
     float | None,
 ]
-"""power, cpu, memory, disk, network, storage (as the paths were given), idle, quiet_since_s."""
+"""power, cpu, memory, disk, network, storage (as the paths were given), idle_since_s,
+quiet_since_s."""
 
 SourceRow: TypeAlias = tuple[str, str, str, str]
 """The fields of `types.Source`, in order."""

@@ -210,7 +210,7 @@ class Device:
         self, sample: SampleRow, now: float, wall_s: float, signals_max_age_s: float
     ) -> Reading:
         """A sample with what the desktop tells beside it; whoever calls holds the lock."""
-        power, cpu, memory, disk, network, storage, idle, quiet_since_s = sample
+        power, cpu, memory, disk, network, storage, idle_since_s, quiet_since_s = sample
         if storage != self._storage_rows:
             self._storage_rows = storage
             self._storage = MappingProxyType(
@@ -222,8 +222,8 @@ class Device:
         desktop = self._desktop
         signals = _NO_SIGNALS if desktop is None else desktop.read(now, signals_max_age_s)
         user, connected, metered, power_saver = signals
-        if idle is not None and user is not None:
-            idle = self._idle_with(user, idle, now)
+        if idle_since_s is not None and user is not None:
+            idle_since_s = self._idle_with(user, idle_since_s, now)
         return Reading(
             None if power is None else Power._make(power),
             None if cpu is None else Cpu._make(cpu),
@@ -233,7 +233,7 @@ class Device:
             user,
             power_saver,
             self._storage,
-            idle,
+            idle_since_s,
             quiet_since_s,
             now,
             wall_s,

@@ -60,7 +60,7 @@ class Scene(NamedTuple):
             user=None,
             power_saver=None,
             storage={},
-            idle=self.quiet_since_s if self.is_idle else None,
+            idle_since_s=self.quiet_since_s if self.is_idle else None,
             quiet_since_s=self.quiet_since_s,
             monotonic_s=at_s,
             wall_s=at_s,

@@ -29,11 +29,11 @@ class Plan(NamedTuple):
 
     Attributes:
         need: what it should run with; ``None`` for whatever is usual on this device.
-        deadline_s: latest moment to start, seconds since the epoch.
+        until_s: latest moment to start, seconds since the epoch.
     """
 
     need: Need | None
-    deadline_s: float
+    until_s: float
 
 
 def plan_of(task: Task, task_class: TaskClass) -> Plan | None:
@@ -91,12 +91,12 @@ class Planner:
             self._advice.clear()
             self._asked_s = now_s
         # To the hour, as the rule counts: tasks of one hour are asked about once.
-        plan = plan._replace(deadline_s=plan.deadline_s // HOUR_S * HOUR_S)
+        plan = plan._replace(until_s=plan.until_s // HOUR_S * HOUR_S)
         if plan not in self._advice:
             predictor = self._predictor
             need = plan.need or predictor.usual_need()
             self._advice[plan] = (
-                predictor.advise_start(plan.deadline_s, now=now_s, need=need)
+                predictor.advise_start(plan.until_s, now_s=now_s, need=need)
                 if predictor.tells(need)
                 else None
             )
@@ -110,8 +110,8 @@ class Planner:
             self._starts.clear()
         if plan not in self._starts:
             place = _PLACES[plan.need or self._predictor.usual_need()]
-            hours = [hour for hour in self._coming[1] if now_s < hour.start_s <= plan.deadline_s]
-            self._starts[plan] = _likeliest_s(hours, place, plan.deadline_s)
+            hours = [hour for hour in self._coming[1] if now_s < hour.start_s <= plan.until_s]
+            self._starts[plan] = _likeliest_s(hours, place, plan.until_s)
         return self._starts[plan]
 
     def chance(self, plan: Plan) -> float | None:
@@ -122,7 +122,7 @@ class Planner:
         """
         if not self._predictor.tells(plan.need or self._predictor.usual_need()):
             return None
-        return self._predictor.chance_by(plan.deadline_s, plan.need)
+        return self._predictor.chance_by(plan.until_s, plan.need)
 
 
 _PLACES = {"idle": 1, "plugged": 2, "good": 3}
@@ -160,7 +160,7 @@ class ForecastingScheduler:
         decision = self._scheduler.schedule_task(task, reading, running=running)
         plan = plan_of(task, decision.task_class)
         now_s = reading.wall_s
-        if plan is None or now_s >= plan.deadline_s:
+        if plan is None or now_s >= plan.until_s:
             return decision
         advice = self._planner.advise(plan, now_s)
         if advice is None:

@@ -199,12 +199,12 @@ class PredictiveDeferredProcessor:
         if seconds > 0.0 and (known_s is None or start_s + seconds > known_s):
             self._learn(array("d", (start_s, seconds, activity, plugged)))
 
-    def forecast(self, hours: int = 24, now: float | None = None) -> list[HourForecast]:
+    def forecast(self, hours: int = 24, now_s: float | None = None) -> list[HourForecast]:
         """What the next hours will be like.
 
         Args:
             hours: how many, 1-168.
-            now: seconds since the epoch; ``None`` for the present.
+            now_s: seconds since the epoch; ``None`` for the present.
 
         Returns:
             An hour each, from the next full local hour on, or from now if one begins now.
@@ -214,7 +214,7 @@ class PredictiveDeferredProcessor:
         """
         if not isinstance(hours, int) or isinstance(hours, bool) or not 1 <= hours <= MAX_HOURS:
             raise ConfigError(f"hours: {hours!r} is no whole number from 1 to {MAX_HOURS}")
-        now_s = self._checked_now(now)
+        now_s = self._checked_now(now_s)
         coming = self._coming(now_s, now_s + (hours + 1) * HOUR_S)
         told = [evidence >= MIN_EVIDENCE_H for evidence in self._table.evidence()]
         forecasts = []
@@ -226,7 +226,7 @@ class PredictiveDeferredProcessor:
         return forecasts[:hours]
 
     def predict_optimal_processing_time(
-        self, now: float | None = None, duration_s: float = 3600, deadline: float | None = None
+        self, now_s: float | None = None, duration_s: float = 3600, until_s: float | None = None
     ) -> float:
         """The best full hour to start work at, seconds since the epoch.
 
@@ -234,19 +234,19 @@ class PredictiveDeferredProcessor:
         or for the one of them that has ever been observed.
 
         Args:
-            now: seconds since the epoch; ``None`` for the present.
+            now_s: seconds since the epoch; ``None`` for the present.
             duration_s: how long the work takes.
-            deadline: latest moment to start, seconds since the epoch; ``None`` for a day from now.
+            until_s: latest moment to start, seconds since the epoch; ``None`` for a day from now.
 
         Returns:
-            A moment after now; now itself if the deadline comes before the next full hour.
+            A moment after now; now itself if ``until_s`` comes before the next full hour.
 
         Raises:
             ConfigError: an argument is out of range.
         """
-        now_s = self._checked_now(now)
+        now_s = self._checked_now(now_s)
         _check_duration(duration_s)
-        latest_s = now_s + 86_400.0 if deadline is None else _checked_time("deadline", deadline)
+        latest_s = now_s + 86_400.0 if until_s is None else _checked_time("until_s", until_s)
         latest_s = min(latest_s, now_s + MAX_HOURS * HOUR_S)
         coming = self._coming(now_s, latest_s + min(duration_s, 86_400.0) + HOUR_S)
         place = NEEDS.index(self.usual_need())
@@ -274,36 +274,36 @@ class PredictiveDeferredProcessor:
         """
         return self._table.evidence()[NEEDS.index(need)] >= MIN_EVIDENCE_H
 
-    def chance_by(self, deadline: float, need: Need | None = None) -> float:
+    def chance_by(self, until_s: float, need: Need | None = None) -> float:
         """The probability, 0-1, that what a task asks for comes by then, or holds now.
 
         Looks one day ahead at most.
 
         Args:
-            deadline: seconds since the epoch.
+            until_s: seconds since the epoch.
             need: what it asks for; ``None`` for `usual_need`.
 
         Raises:
             ConfigError: an argument is out of range.
         """
         now_s = self._checked_now(None)
-        deadline_s = _checked_time("deadline", deadline)
+        until_s = _checked_time("until_s", until_s)
         later, live, _ = self._outlook(now_s, float(HOUR_S), self._checked_need(need))
-        return later.chance_by(deadline_s, live)
+        return later.chance_by(until_s, live)
 
     def advise_start(
         self,
-        deadline: float,
+        until_s: float,
         duration_s: float = 3600,
-        now: float | None = None,
+        now_s: float | None = None,
         need: Need | None = None,
     ) -> StartAdvice:
-        """Whether a task should start now or wait for a better moment before its deadline.
+        """Whether a task should start now or wait for a better moment until then.
 
         Args:
-            deadline: latest moment to start, seconds since the epoch.
+            until_s: latest moment to start, seconds since the epoch.
             duration_s: how long the task takes.
-            now: seconds since the epoch; ``None`` for the present.
+            now_s: seconds since the epoch; ``None`` for the present.
             need: what the task asks for while it runs; ``None`` for `usual_need`.
 
         Raises:
@@ -311,11 +311,11 @@ class PredictiveDeferredProcessor:
 
         Cost: natively some 20 us, and some 500 us once an hour and duration.
         """
-        now_s = self._checked_now(now)
-        deadline_s = _checked_time("deadline", deadline)
+        now_s = self._checked_now(now_s)
+        until_s = _checked_time("until_s", until_s)
         _check_duration(duration_s)
         later, live, ages_s = self._outlook(now_s, duration_s, self._checked_need(need))
-        return later.advise(now_s, deadline_s, live, ages_s)
+        return later.advise(now_s, until_s, live, ages_s)
 
     def _checked_need(self, need: Need | None) -> Need:
         if need is not None and need not in NEEDS:
@@ -382,8 +382,8 @@ class PredictiveDeferredProcessor:
         predictor._table = predictor._table_class.from_bytes(data)
         return predictor
 
-    def _checked_now(self, now: float | None) -> float:
-        return _checked_time("now", self._clock() if now is None else now)
+    def _checked_now(self, now_s: float | None) -> float:
+        return _checked_time("now_s", self._clock() if now_s is None else now_s)
 
     def _coming(self, now_s: float, until_s: float) -> list[LocalHour]:
         """Local hours that begin now or later."""

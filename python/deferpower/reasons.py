@@ -64,7 +64,7 @@ def _row_reason(scene: Scene, row: int) -> Reason:
     seen = _battery(scene)
     level = 0.0 if power is None else power.percent or 0.0
     # Below where it is well again, an idle machine may have been let in by its idleness alone.
-    if level >= _well(scene, line) or (level > line and scene.reading.idle is None):
+    if level >= _well(scene, line) or (level > line and scene.reading.idle_since_s is None):
         wanted = f"more than {_percent(line)}"
         return Reason("level_ok", wanted, seen, f"{seen}, more than {_percent(line)}")
     return Reason("idle", "an idle machine", f"idle, {seen}", f"machine is idle, {seen}")
@@ -263,7 +263,7 @@ def _level(scene: Scene, _: Constraints) -> Iterator[Reason]:
     else:
         line = thresholds.normal_idle_above
         # An idle machine waits at a level above the line only if that was too low before.
-        idle = scene.reading.idle is not None
+        idle = scene.reading.idle_since_s is not None
         when_idle = _above(scene, line) if idle else f"more than {_percent(line)}"
         wanted = f"{_above(scene, thresholds.normal_above)}, an idle machine and {when_idle}"
     wanted += ", or external power"

@@ -517,7 +517,7 @@ def _facts(reading: Reading, local_minute: int, custom: int) -> FactsRow:
         reading.cpu,
         reading.memory,
         reading.storage.values(),
-        reading.idle is not None,
+        reading.idle_since_s is not None,
         (reading.monotonic_s, reading.wall_s, local_minute),
         (None, None) if network is None else (network.connected, network.metered),
         custom,

@@ -74,7 +74,7 @@ class Later:
     def advise(
         self,
         now_s: float,
-        deadline_s: float,
+        until_s: float,
         live: tuple[float, float, float],
         ages_s: tuple[float, float, float],
     ) -> StartAdvice:
@@ -82,32 +82,32 @@ class Later:
 
         Args:
             now_s: seconds since the epoch.
-            deadline_s: latest moment to start.
+            until_s: latest moment to start.
             live: probability that idle, plugged and good last from now on.
             ages_s: for how long each has held.
         """
         wanted = live[self._need]
         charged = max(live[_PLUGGED], wanted) if self._need == _GOOD else wanted
         now = wanted + PLUGGED_WORTH * (charged - wanted)
-        if now_s >= deadline_s:
+        if now_s >= until_s:
             return StartAdvice(True, now, 0.0)
-        # The last hour that begins by the deadline.
-        last = min(bisect.bisect_right(self._starts_s, deadline_s, 1) - 1, _LONGEST_WAIT_H)
+        # The last hour that begins by then.
+        last = min(bisect.bisect_right(self._starts_s, until_s, 1) - 1, _LONGEST_WAIT_H)
         if last == 0:
             # Less than an hour is left: any good state now is better than a guess.
             return StartAdvice(now > 0.0, now, 0.0)
         good, plugged, none = self._worth(last)
         waiting = wanted * good + (charged - wanted) * plugged + (1.0 - charged) * none
-        patience_s = min(PATIENCE_S, (deadline_s - now_s) / 2.0)
+        patience_s = min(PATIENCE_S, (until_s - now_s) / 2.0)
         is_young = self._need != _PLUGGED and wanted > 0.0 and ages_s[self._need] < patience_s
         start = not is_young and 0.0 < now * WORTH_OF_NOW >= waiting
         return StartAdvice(start, now, waiting)
 
-    def chance_by(self, deadline_s: float, live: tuple[float, float, float]) -> float:
+    def chance_by(self, until_s: float, live: tuple[float, float, float]) -> float:
         """Probability that what is wanted holds now or begins with an hour by then.
 
         Args:
-            deadline_s: seconds since the epoch.
+            until_s: seconds since the epoch.
             live: as for `advise`.
         """
         wanted = live[self._need]
@@ -115,7 +115,7 @@ class Later:
         # Not as wanted so far: on the charger, or not even that.
         plugged, neither = charged - wanted, 1.0 - charged
         for start_s, step in zip(self._starts_s[1:], self._steps, strict=True):
-            if start_s > deadline_s:
+            if start_s > until_s:
                 break
             _, after_plugged, after_neither = step.goes_well
             _, charged_after_plugged, charged_after_neither = step.is_charged

@@ -156,9 +156,9 @@ class Reading(NamedTuple):
         user: ``None`` where no desktop tells of one.
         power_saver: whether the system's power-saver profile is chosen.
         storage: file systems by the path that the program named; ``None`` where it cannot be read.
-        idle: since when (seconds on the line of ``monotonic_s``) the device has been idle, or
-            ``None`` while it is not. Idle means: quiet, and no user present, for at least the
-            dwell time.
+        idle_since_s: since when (seconds on the line of ``monotonic_s``) the device has been
+            idle, or ``None`` while it is not. Idle means: quiet, and no user present, for at
+            least the dwell time.
         quiet_since_s: since when it has been quiet, the dwell not yet counted; ``None`` while busy.
         monotonic_s: when this was read, on ``time.monotonic()``'s line.
         wall_s: when this was read, seconds since the epoch.
@@ -173,7 +173,7 @@ class Reading(NamedTuple):
     user: User | None
     power_saver: bool | None
     storage: Mapping[str, Storage | None]
-    idle: float | None
+    idle_since_s: float | None
     quiet_since_s: float | None
     monotonic_s: float
     wall_s: float

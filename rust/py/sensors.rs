@@ -170,7 +170,7 @@ pub(super) fn sample_row<'py>(py: Python<'py>, sample: &Sample) -> PyResult<Boun
         disk,
         network,
         PyTuple::new(py, storage)?,
-        sample.idle,
+        sample.idle_since_s,
         sample.quiet_since_s,
     )
         .into_pyobject(py)

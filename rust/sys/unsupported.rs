@@ -94,7 +94,10 @@ mod tests {
             (None, None, None)
         );
         assert_eq!((sample.disk, sample.network), (None, None));
-        assert_eq!((&sample.storage[..], sample.idle), (&[None][..], None));
+        assert_eq!(
+            (&sample.storage[..], sample.idle_since_s),
+            (&[None][..], None)
+        );
         let sources = sampler.sources();
         assert_eq!(sources.len(), 7);
         assert!(sources.is_sorted_by_key(|source| (source.sensor, source.location.clone())));

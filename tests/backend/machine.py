@@ -134,7 +134,7 @@ class Sample(NamedTuple):
     disk: Disk | None
     network: Network | None
     storage: tuple[StorageRow | None, ...]
-    idle: float | None
+    idle_since_s: float | None
     quiet_since_s: float | None
 
 
@@ -153,8 +153,8 @@ class Watch:
 
     def at(self, monotonic_s: float, slow_max_age_s: float = 0.0) -> Sample:
         """Sample at this moment of the test's own time."""
-        power, cpu, memory, disk, network, storage, idle, quiet_since_s = self.sampler.sample(
-            monotonic_s, slow_max_age_s
+        power, cpu, memory, disk, network, storage, idle_since_s, quiet_since_s = (
+            self.sampler.sample(monotonic_s, slow_max_age_s)
         )
         return Sample(
             power and Power._make(power),
@@ -163,7 +163,7 @@ class Watch:
             disk and Disk._make(disk),
             network and Network(*network),
             storage,
-            idle,
+            idle_since_s,
             quiet_since_s,
         )
 

@@ -60,22 +60,22 @@ def life(backend: Backend, machine: Machine) -> Life:
 def test_idle_is_quiet_for_the_dwell_time(life: Life) -> None:
     assert life.quiet_since() is None
     sample = life.sample(2.0)
-    assert (sample.quiet_since_s, sample.idle) == (1000.0, None)
+    assert (sample.quiet_since_s, sample.idle_since_s) == (1000.0, None)
     sample = life.sample(7.5)
-    assert (sample.quiet_since_s, sample.idle) == (1000.0, None)
+    assert (sample.quiet_since_s, sample.idle_since_s) == (1000.0, None)
     sample = life.sample(0.5)
-    assert (sample.quiet_since_s, sample.idle) == (1000.0, 1000.0), "within an open window"
+    assert (sample.quiet_since_s, sample.idle_since_s) == (1000.0, 1000.0), "within an open window"
     life.busy_percent = 50.0
     sample = life.sample(0.25)
-    assert sample.idle == 1000.0, "the window is too short to judge"
+    assert sample.idle_since_s == 1000.0, "the window is too short to judge"
     sample = life.sample(0.25)
-    assert (sample.quiet_since_s, sample.idle) == (None, None)
+    assert (sample.quiet_since_s, sample.idle_since_s) == (None, None)
 
 
 def test_without_dwell_quiet_is_idle(backend: Backend, machine: Machine) -> None:
     life = Life(backend, machine, IdleRules(dwell_s=0.0))
-    assert life.sample().idle is None
-    assert life.sample(1.0).idle == 1000.0
+    assert life.sample().idle_since_s is None
+    assert life.sample(1.0).idle_since_s == 1000.0
 
 
 def test_readings_that_are_close_together_share_a_window(life: Life) -> None:

@@ -33,7 +33,7 @@ def test_the_first_reading_has_no_rates(backend: Backend, server: Machine) -> No
     assert sample.memory == Memory(8_192_000, 6_144_000, 25.0)
     assert sample.disk == Disk(None, None)
     assert sample.network == Network(None, None)
-    assert (sample.idle, sample.quiet_since_s) == (None, None)
+    assert (sample.idle_since_s, sample.quiet_since_s) == (None, None)
 
 
 def test_rates_cover_the_time_since_the_reading_before(backend: Backend, server: Machine) -> None:

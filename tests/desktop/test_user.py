@@ -176,18 +176,20 @@ def test_a_quiet_machine_is_idle_once_its_user_has_been_away(
     quiet_machine.pass_quietly(100)
     reading = device.latest
     assert reading is not None
-    assert (reading.quiet_since_s, reading.idle) == (1000.0, None)
+    assert (reading.quiet_since_s, reading.idle_since_s) == (1000.0, None)
     assert [reason.sentence for reason in decide(IDLE, reading, local_minute=0).reasons] == [
         "not idle: keyboard or mouse used 0 s ago, needs 60 s"
     ]
     mutter.answer("GetIdletime", "ret = 70000")
     clock.now += 1.0
-    assert device.read(max_age_s=0).idle == clock.now - 70.0
+    assert device.read(max_age_s=0).idle_since_s == clock.now - 70.0
     mutter.answer("GetIdletime", "ret = 500000")
     clock.now += 1.0
-    assert device.read(max_age_s=0).idle == 1000.0
+    assert device.read(max_age_s=0).idle_since_s == 1000.0
     mutter.end()
-    wait_until(lambda: device.read(max_age_s=0).idle is None, "presence, for want of a monitor")
+    wait_until(
+        lambda: device.read(max_age_s=0).idle_since_s is None, "presence, for want of a monitor"
+    )
     (reason,) = decide(IDLE, device.read(), local_minute=0).reasons
     assert reason.sentence == f"not idle: somebody is present by {MUTTER[0]}"
 
@@ -198,7 +200,7 @@ def test_a_quiet_machine_without_a_desktop_is_idle(
     quiet_machine.device.read(max_age_s=0)
     quiet_machine.pass_quietly(60)
     assert quiet_machine.device.latest is not None
-    assert quiet_machine.device.latest.idle == 1000.0
+    assert quiet_machine.device.latest.idle_since_s == 1000.0
 
 
 def test_a_quiet_machine_where_nobody_is_logged_in_is_idle(
@@ -208,7 +210,7 @@ def test_a_quiet_machine_where_nobody_is_logged_in_is_idle(
     assert quiet_machine.device.read(max_age_s=0).user == User(None, False, LOGIND[0])
     quiet_machine.pass_quietly(60)
     assert quiet_machine.device.latest is not None
-    assert quiet_machine.device.latest.idle == 1000.0
+    assert quiet_machine.device.latest.idle_since_s == 1000.0
 
 
 IDLE = Task(constraints=Constraints(idle=True))

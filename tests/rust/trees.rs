@@ -145,7 +145,7 @@ fn as_json(sample: &Sample) -> Value {
             "rx_bytes_per_s": network.rx_bytes_per_s,
             "tx_bytes_per_s": network.tx_bytes_per_s,
         })),
-        "idle": sample.idle,
+        "idle_since_s": sample.idle_since_s,
         "quiet_since_s": sample.quiet_since_s,
     })
 }

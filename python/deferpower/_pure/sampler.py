@@ -65,7 +65,7 @@ class Sampler:
                 self._power = self._machine.power()
                 self._storage = self._machine.storage()
                 self._slow_read_s = now.at_s
-            idle = self._idle.update(now, self._own_pids is not None or self._work_ended)
+            idle_since_s = self._idle.update(now, self._own_pids is not None or self._work_ended)
             self._work_ended = False
             return (
                 self._power,
@@ -74,7 +74,7 @@ class Sampler:
                 rates(last and last.disk, now.disk, seconds),
                 rates(last and last.network, now.network, seconds),
                 self._storage,
-                idle,
+                idle_since_s,
                 self._idle.quiet_since_s,
             )
 

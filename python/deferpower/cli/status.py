@@ -188,8 +188,8 @@ def _storage(reading: Reading) -> Iterator[Row]:
 
 
 def _idle(reading: Reading, *, watching: bool) -> str:
-    if reading.idle is not None:
-        return f"yes, for {duration(reading.monotonic_s - reading.idle)}"
+    if reading.idle_since_s is not None:
+        return f"yes, for {duration(reading.monotonic_s - reading.idle_since_s)}"
     if reading.quiet_since_s is not None:
         return f"not yet, quiet for {duration(reading.monotonic_s - reading.quiet_since_s)}"
     return "no" if watching else "told by --watch alone: it takes a minute of quiet"

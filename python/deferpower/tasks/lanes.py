@@ -42,7 +42,7 @@ class Planned(NamedTuple):
     @classmethod
     def of(cls, plan: Plan, now_s: float) -> tuple[Planned, float | None]:
         """The plan of a task at a moment, and when to ask again; ``None`` for never."""
-        last = plan.deadline_s // HOUR_S
+        last = plan.until_s // HOUR_S
         if last - now_s // HOUR_S > _LOOKS_AHEAD_H:
             return cls(plan.need, None), (last - _LOOKS_AHEAD_H) * HOUR_S
         return cls(plan.need, int(last % _HOURS)), None

@@ -83,7 +83,7 @@ def _changes(task: Task, now: _Moment) -> Iterator[_Change]:
         if power.plugged is not True:
             yield _Change("external power", _plugged)
         yield _Change("a fuller battery", _full)
-    if now.reading.idle is None:
+    if now.reading.idle_since_s is None:
         yield _Change("an idle machine", _idle)
     if any(asked.network for asked in (task.constraints, task.prefer)):
         yield _Change("a network that costs nothing", _networked)
@@ -119,7 +119,7 @@ def _power(moment: _Moment, **changes: Any) -> _Moment:
 
 
 def _idle(moment: _Moment) -> _Moment:
-    return _read(moment, idle=moment.reading.wall_s, user=None)
+    return _read(moment, idle_since_s=moment.reading.wall_s, user=None)
 
 
 def _networked(moment: _Moment) -> _Moment:

@@ -150,7 +150,7 @@ def _waits_for(
     life_s = None if record.deadline_s is None else record.deadline_s - record.created_s
     task = record.spec.task(record.created_s, life_s)
     plan = plan_of(task, record.spec.task_class)
-    advice = queue.foresight.advise(plan) if plan is not None and now_s < plan.deadline_s else None
+    advice = queue.foresight.advise(plan) if plan is not None and now_s < plan.until_s else None
     if advice is not None:
         task = without_planned(task)
     try:
