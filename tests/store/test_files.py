@@ -64,6 +64,7 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     refuse(tmp_path / "fifo", "not a regular file")
     refuse(tmp_path / ("x" * 300), "file name too long")
+    refuse("~/agent.db", r"use os.path.expanduser\('~/agent.db'\)")
     refuse("", "not a file name")
     refuse("a\0b", "not a file name")
     refuse("a\udcff", "not UTF-8")

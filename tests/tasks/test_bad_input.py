@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -132,6 +133,8 @@ def test_options_that_cannot_be_are_named(
     [
         (lambda t: t.task(3), "task: 3 cannot be called"),
         (lambda t: t.task(lambda: 0, name=""), "'' is no name"),
+        (lambda t: t.task(lambda: 0), "<lambda> .* has no name .*; give it one with name=..."),
+        (lambda t: t.task(functools.partial(int, "1")), "partial.* give it one with name=..."),
         (lambda t: t.task(lambda: 0, name="command"), "'command' is kept for commands"),
         (lambda t: t.task(lambda: 0, name="f", deadline_s=-1), "deadline_s: -1"),
         (lambda t: t.task(lambda: 0, name="f", speed=1), "no such option: speed"),
@@ -204,6 +207,7 @@ def test_a_name_that_is_taken_names_both(tasks: BackgroundTaskManager) -> None:
         ({"max_queued": 0}, "max_queued: 0 is no whole number of at least 1"),
         ({"max_workers": 1.5}, "max_workers: 1.5"),
         ({"retention_s": -1}, "retention_s: -1"),
+        ({"retention_s": "1d"}, "retention_s: '1d' is no number of seconds of at least 0"),
         ({"durability": "maybe"}, "durability: 'maybe' is neither 'full' nor 'process'"),
         ({"predicates": {"x": 3}}, "cannot be called"),
     ],
@@ -211,7 +215,7 @@ def test_a_name_that_is_taken_names_both(tasks: BackgroundTaskManager) -> None:
 def test_a_manager_that_cannot_be_leaves_no_file(
     make: MakeManager, tmp_path: Path, options: dict[str, Any], complaint: str
 ) -> None:
-    with pytest.raises(DeferpowerError, match=complaint):
+    with pytest.raises(ConfigError, match=complaint):
         make(**options)
     assert list(tmp_path.iterdir()) == []
 

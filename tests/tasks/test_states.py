@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -366,6 +367,27 @@ def test_keys_of_attempts_are_the_same_and_those_of_files_differ(
     assert other.submit("f").record.idempotency_key not in keys
 
 
+def test_a_number_becomes_a_handle_again(tasks: BackgroundTaskManager) -> None:
+    number = tasks.task(abs, name="size").defer(-3).id
+    assert tasks.handle(number).state is TaskState.ENQUEUED
+    run_until_idle(tasks)
+    assert tasks.handle(number).result(0) == 3
+    with pytest.raises(TaskError, match="task 99: there is no such task"):
+        tasks.handle(99)
+
+
+def test_many_are_deferred_at_once_with_the_options_of_one(tasks: BackgroundTaskManager) -> None:
+    size = tasks.task(abs, name="size")
+    handles = size.options(priority="high").defer_many([[-1], [-2]])
+    handles += asyncio.run(size.defer_many_async([[-3]]))
+    assert [handle.record.spec.priority for handle in handles] == ["high", "high", "normal"]
+    run_until_idle(tasks)
+    assert [handle.result(0) for handle in handles] == [1, 2, 3]
+    with pytest.raises(TaskError, match="cannot be called so"):
+        size.defer_many([[1], []])
+    assert len(tasks.list()) == 3
+
+
 def test_listing_goes_by_state_and_in_pages(tasks: BackgroundTaskManager) -> None:
     note = tasks.task(lambda: 0, name="note")
     ids = [handle.id for handle in tasks.submit_many(note, [[]] * 5)]
@@ -373,10 +395,11 @@ def test_listing_goes_by_state_and_in_pages(tasks: BackgroundTaskManager) -> Non
     page = tasks.list(limit=2)
     assert [task.id for task in page] == [ids[4], ids[3]]
     assert [task.id for task in tasks.list(before=page[-1].id, limit=2)] == [ids[2], ids[1]]
-    assert [task.id for task in tasks.list(["cancelled"])] == [ids[2]]
+    for states in ("cancelled", TaskState.CANCELLED, ["cancelled"], {TaskState.CANCELLED}):
+        assert [task.id for task in tasks.list(states)] == [ids[2]]
     assert tasks.stats()[TaskState.ENQUEUED] == 4
     with pytest.raises(ValueError, match="'lost' is unknown; known are blocked, enqueued"):
-        tasks.list(["lost"])
+        tasks.list("lost")
 
 
 def test_a_result_that_cannot_be_kept_does_not_undo_the_work(tasks: BackgroundTaskManager) -> None:

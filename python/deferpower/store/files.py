@@ -39,6 +39,10 @@ def locate(path: str | os.PathLike[str]) -> str:
         raise StoreError(f"{name!a}: not UTF-8, as SQLite wants names; give another path") from None
     if not name or "\0" in name:
         raise StoreError(f"{name!r}: not a file name; give the path of the database")
+    if name.startswith("~") and "/" in name and not Path(name).parent.exists():
+        raise StoreError(
+            f"{name}: ~ stands for no directory here; use os.path.expanduser({name!r})"
+        )
     # The file may not be there yet, or be a link that must be looked at first: only its directory
     # is resolved.
     found = _absolute(Path(name))

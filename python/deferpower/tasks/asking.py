@@ -14,6 +14,7 @@ from deferpower.store import owner, workers
 from deferpower.store import tasks as rows
 from deferpower.store.records import decoded
 from deferpower.task import TaskClass
+from deferpower.tasks.handle import Handle
 from deferpower.tasks.intake import moment
 from deferpower.tasks.overview import Overview, overview
 from deferpower.tasks.record import Failure, TaskFailed, TaskRecord, TaskState
@@ -96,9 +97,20 @@ class Asking(ABC):
         """
         return self._queue.get(task_id)
 
+    def handle(self, task_id: int) -> Handle:
+        """A handle on a task by its number, as `submit` gave one.
+
+        Args:
+            task_id: its number.
+
+        Raises:
+            TaskError: there is none.
+        """
+        return Handle(self, self.get(task_id).id)
+
     def list(
         self,
-        states: Iterable[TaskState | str] | None = None,
+        states: TaskState | str | Iterable[TaskState | str] | None = None,
         *,
         limit: int = 1000,
         before: int | None = None,
@@ -106,13 +118,15 @@ class Asking(ABC):
         """Tasks, the newest first.
 
         Args:
-            states: only those in these; ``None`` for all.
+            states: only those in this one, or in these; ``None`` for all.
             limit: at most so many.
             before: only those with a smaller number; to go on where the last list ended.
 
         Raises:
             ConfigError: a state is unknown.
         """
+        if isinstance(states, str):
+            states = (states,)
         wanted = None if states is None else [_state(state) for state in states]
         return self._queue.list(wanted, limit, before)
 

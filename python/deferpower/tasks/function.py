@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar
 
 from deferpower.constraints import Constraints
@@ -63,10 +63,12 @@ class TaskOptions(TypedDict, total=False):
 
 
 class Manager(Protocol):
-    """Where a deferred call goes: a `BackgroundTaskManager`, which documents both."""
+    """Where a deferred call goes: a `BackgroundTaskManager`, which documents each."""
 
     def submit(self, *args: Any, **kwargs: Any) -> Handle: ...  # noqa: D102
     async def submit_async(self, *args: Any, **kwargs: Any) -> Handle: ...  # noqa: D102
+    def submit_many(self, *args: Any, **kwargs: Any) -> list[Handle]: ...  # noqa: D102
+    async def submit_many_async(self, *args: Any, **kwargs: Any) -> list[Handle]: ...  # noqa: D102
 
 
 class TaskFunction(Generic[P, R]):
@@ -128,6 +130,24 @@ class TaskFunction(Generic[P, R]):
     async def defer_async(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
         """As `defer`, without holding up the event loop while it is written."""
         return await self._manager.submit_async(self, args, kwargs, **self._call_options)
+
+    def defer_many(self, calls: Iterable[Sequence[Any]]) -> list[Handle]:
+        """Have it run once for each list of arguments; all are written in one commit.
+
+        Args:
+            calls: positional arguments of each.
+
+        Returns:
+            A handle on each, in order.
+
+        Raises:
+            TaskError, QueueFull, StoreError: as for `defer`; then none was added.
+        """
+        return self._manager.submit_many(self, calls, **self._call_options)
+
+    async def defer_many_async(self, calls: Iterable[Sequence[Any]]) -> list[Handle]:
+        """As `defer_many`, without holding up the event loop while they are written."""
+        return await self._manager.submit_many_async(self, calls, **self._call_options)
 
     def options(
         self,

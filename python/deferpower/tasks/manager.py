@@ -32,6 +32,7 @@ from deferpower.tasks.runner import Runner
 from deferpower.tasks.spec import COMMAND
 from deferpower.tasks.waiters import Waiters
 from deferpower.tasks.worker import Worker
+from deferpower.thresholds import is_number
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -82,7 +83,8 @@ class BackgroundTaskManager(Asking):
             max_workers: tasks that may run at once; ``None`` leaves it to the executor's own
                 number of workers, or else to the profile.
             retention_s: how long tasks are kept when they have ended.
-            predicates: the program's own conditions, for ``Constraints(custom=...)``.
+            predicates: the program's own conditions by name, for ``Constraints(custom=...)``. Each
+                is given a `Reading`, and says whether it holds.
 
         Raises:
             ConfigError: a value cannot be used.
@@ -91,7 +93,8 @@ class BackgroundTaskManager(Asking):
         for name, value in (("max_queued", max_queued), ("max_workers", max_workers)):
             if value is not None and (type(value) is not int or value < 1):
                 raise ConfigError(f"{name}: {value!r} is no whole number of at least 1")
-        moment("retention_s", retention_s)
+        if not is_number(retention_s) or retention_s < 0:
+            raise ConfigError(f"retention_s: {retention_s!r} is no number of seconds of at least 0")
         if durability not in ("full", "process"):
             raise ConfigError(f"durability: {durability!r} is neither 'full' nor 'process'")
         self.policy = policy or Policy()
@@ -140,7 +143,8 @@ class BackgroundTaskManager(Asking):
 
         Raises:
             ConfigError: the name is taken.
-            TaskError: an option cannot be used.
+            TaskError: an option cannot be used, or the function has no name of its own, as a
+                lambda has none.
         """
 
         def decorate(wrapped: Callable[..., R]) -> TaskFunction[..., R]:
@@ -148,7 +152,7 @@ class BackgroundTaskManager(Asking):
                 raise TaskError(f"task: {wrapped!r} cannot be called")
             given: dict[str, Any] = {**options}
             name = given.pop("name", None)
-            name = wrapped.__name__ if name is None else name
+            name = _name_of(wrapped) if name is None else name
             deadline_s = moment("deadline_s", given.pop("deadline_s", None))
             pass_context = given.pop("pass_context", False)
             given.setdefault("description", (wrapped.__doc__ or "").strip().partition("\n")[0])
@@ -517,3 +521,14 @@ class BackgroundTaskManager(Asking):
     def _is_started(self) -> bool:
         crew = self._crews.get(os.getpid())
         return crew is not None and crew.service is not None
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """The name that waiting tasks can find a function by, also after a restart."""
+    name = getattr(function, "__name__", "<lambda>")
+    if name == "<lambda>":
+        raise TaskError(
+            f"task: {function!r} has no name that its tasks could be found by; "
+            "give it one with name=..."
+        )
+    return str(name)
