@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -175,6 +176,35 @@ def test_the_result_of_another_managers_task_wakes_who_waits(make: MakeManager, 
         waiting.join(BOUND_S)
         assert found == [7]
     until(lambda: not any(t.name == "deferpower-ends" for t in threading.enumerate()))
+
+
+def test_waiting_where_nobody_runs_tasks_is_said_once(
+    make: MakeManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = make(), make()
+    size = here.task(abs, name="size")
+    there.task(abs, name="size")
+    handle = size.defer(-1)
+    command = here.submit_command(["true"])
+    with pytest.raises(TimeoutError):
+        handle.result(0)
+    assert caplog.messages == [], "who only looks does not wait"
+    for waited in (handle, command):
+        with pytest.raises(TimeoutError):
+            waited.result(0.01)
+        with pytest.raises(TimeoutError):
+            asyncio.run(waited.result_async(0.01))
+    alone = "waited for, but nobody runs tasks of this queue; "
+    function = f"task {handle.id} (size): {alone}call start()"
+    run = f"task {command.id} (command): {alone}run: deferpower worker --queue {here.path}"
+    assert caplog.messages == [function, function, run, run]
+    caplog.clear()
+    with there:
+        assert handle.result(BOUND_S) == 1
+        later = here.submit("later", constraints=Constraints(charging=True))
+        with pytest.raises(TimeoutError):
+            later.result(0.01)
+    assert caplog.messages == []
 
 
 _SUBMITS_AND_WAITS = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import shlex
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from deferpower.tasks.waiters import Waiters
     from deferpower.tasks.worker import Worker
     from deferpower.traces import Slot
+
+_log = logging.getLogger("deferpower.tasks")
 
 _POLL_S = 0.25
 
@@ -337,7 +341,8 @@ class Asking(ABC):
     def result(self, task_id: int, timeout_s: float | None = None) -> Any:
         """The result of a task, once it has ended. Blocks.
 
-        In a task, it gives the task's place to others meanwhile.
+        In a task, it gives the task's place to others meanwhile. When no process runs tasks of
+        this queue, a warning is logged once as the wait begins.
 
         Args:
             task_id: its number.
@@ -349,7 +354,7 @@ class Asking(ABC):
             TaskError: there is none, or a task would wait for itself.
         """
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        record = self.get(task_id)
+        record = self._awaited(task_id, timeout_s)
         if record.state.has_ended:
             return _result(record)
         news = threading.Event()
@@ -362,13 +367,27 @@ class Asking(ABC):
                 news.clear()
         return _result(record)
 
+    def _awaited(self, task_id: int, timeout_s: float | None) -> TaskRecord:
+        """A task as a wait for it begins."""
+        record = self.get(task_id)
+        is_asked = record.state.has_ended or timeout_s == 0
+        if not (is_asked or self._is_started or self._worker_processes()):
+            way = "call start()"
+            if record.name == COMMAND and self.path is not None:
+                way = f"run: deferpower worker --queue {shlex.quote(self.path)}"
+            _log.warning(
+                "task %d (%s): waited for, but nobody runs tasks of this queue; %s",
+                *(task_id, record.name, way),
+            )
+        return record
+
     async def result_async(self, task_id: int, timeout_s: float | None = None) -> Any:
         """As `result`, without holding up the event loop."""
         import asyncio
 
         loop = asyncio.get_running_loop()
         until_s = None if timeout_s is None else loop.time() + timeout_s
-        record = await asyncio.to_thread(self.get, task_id)
+        record = await asyncio.to_thread(self._awaited, task_id, timeout_s)
         if record.state.has_ended:
             return _result(record)
         news = asyncio.Event()
