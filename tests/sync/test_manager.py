@@ -783,6 +783,71 @@ def test_in_memory_it_sends_by_itself_too(make: Make, target: Receiver) -> None:
         until(lambda: target.contents == [1], "what was queued")
 
 
+@pytest.mark.parametrize("path", [None, "sync.db"], ids=["in memory", "in a file"])
+def test_waiting_until_all_is_sent(
+    make: Make, target: Receiver, device: FakeDevice, tmp_path: Path, path: str | None
+) -> None:
+    device.set(percent=40)
+    sync = make(path=path and tmp_path / path)
+    assert sync.wait(), "nothing is queued"
+    sync.queue_for_sync("low", "low")
+    with pytest.raises(ConfigError, match=r"nothing sends by itself .* call start\(\) first"):
+        sync.wait()
+    with pytest.raises(ConfigError, match=r"call start\(\) first"):
+        asyncio.run(sync.wait_async())
+    with sync:
+        sync.queue_for_sync("normal")
+        assert not sync.wait(0.01)
+        assert not asyncio.run(sync.wait_async(0.01))
+        found: list[bool] = []
+        waits = [
+            threading.Thread(target=lambda: found.append(sync.wait(PATIENCE_S))),
+            threading.Thread(target=lambda: found.append(asyncio.run(sync.wait_async(PATIENCE_S)))),
+        ]
+        for wait in waits:
+            wait.start()
+        until(lambda: target.contents == ["normal"], "what may go")
+        settled(device)
+        device.plug_in()
+        device.clock.advance(10)
+        for wait in waits:
+            wait.join(PATIENCE_S)
+        assert (found, target.contents) == ([True, True], ["normal", "low"])
+
+
+def test_a_wait_ends_when_sending_does_and_dead_items_are_not_waited_for(
+    make: Make, target: Receiver, device: FakeDevice
+) -> None:
+    target.behave = lambda items: [Outcome("refused", "never")] * len(items)
+    with make() as sync:
+        sync.queue_for_sync("dead")
+        assert sync.wait(PATIENCE_S)
+        assert sync.stats().dead == 1
+        target.behave = down
+        sync.queue_for_sync("unsent")
+        found: list[bool] = []
+        wait = threading.Thread(target=lambda: found.append(sync.wait(PATIENCE_S)))
+        wait.start()
+        until(lambda: sync._waiting._calls, "the wait")
+    wait.join(PATIENCE_S)
+    assert found == [False]
+
+
+def test_what_another_manager_of_the_file_sends_ends_a_wait(
+    make: Make, target: Receiver, device: FakeDevice
+) -> None:
+    device.set(percent=20)
+    with make() as sync:
+        sync.queue_for_sync(1)
+        found: list[bool] = []
+        wait = threading.Thread(target=lambda: found.append(sync.wait(PATIENCE_S)))
+        wait.start()
+        until(lambda: sync._waiting._calls, "the wait")
+        make().process_sync_queue(90, True)
+        wait.join(PATIENCE_S)
+    assert (found, target.contents) == ([True], [1])
+
+
 def test_an_event_loop_is_not_held_up(make: Make, device: FakeDevice) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import json
 import os
 import random
@@ -38,6 +39,7 @@ from sync.test_objects import names, s3, s3_port, s3_request
 __all__ = ["s3_port"]  # a fixture
 
 ITEMS = 10_000
+PATIENCE_S = 20.0
 KILLS = int(os.environ.get("DEFERPOWER_TEST_KILLS", "40"))
 PRIORITIES = ("high", "normal", "low")
 
@@ -90,6 +92,19 @@ def contents(request: Request) -> list[tuple[str, str]]:
             (element["idempotency_key"], json.dumps(element.get("data"))) for element in elements
         ]
     return [(request.headers["idempotency-key"], request.content[:1000].decode())]
+
+
+def test_a_block_that_is_left_leaves_no_connection_open(server: Server) -> None:
+    """What is forgotten open warns when it is collected, which fails a test."""
+    with BackgroundSyncManager(server.url, device=FakeDevice(plugged=True)) as sync:
+        sync.queue_for_sync(1)
+        assert sync.wait(PATIENCE_S)
+    with sync:
+        sync.queue_for_sync(2)
+        assert sync.wait(PATIENCE_S)
+    assert [json.loads(request.body) for request in server.requests] == [1, 2]
+    del sync
+    gc.collect()
 
 
 def test_ten_thousand_items_through_a_server_that_misbehaves(

@@ -20,6 +20,7 @@ from deferpower.sync.queue import SyncQueue
 from deferpower.sync.records import PRIORITIES, SyncRecord, SyncResult, SyncStats
 from deferpower.sync.round import Round
 from deferpower.sync.target import Priority, Target
+from deferpower.sync.waiting import Waiting
 
 if TYPE_CHECKING:
     from deferpower.device import Device
@@ -32,6 +33,9 @@ _log = logging.getLogger("deferpower.sync")
 
 class BackgroundSyncManager:
     """A queue of items that go to a target when battery and network allow.
+
+    ``with sync:`` sends while the block lasts, and lets go of connections in the end; it may be
+    entered again, and what else a manager can do it can outside, until it is closed.
 
     With a path, items outlive the program, and several programs may share them; tasks may be in
     the same file. Each item arrives at least once, always under the same idempotency key. May be
@@ -118,6 +122,7 @@ class BackgroundSyncManager:
                 *(name, found.target, self.target.name),
             )
         self._service: Service | None = None
+        self._waiting = Waiting(self._is_all_sent)
 
     def queue_for_sync(
         self, data: object, priority: Priority = "normal", key: str | None = None
@@ -197,7 +202,7 @@ class BackgroundSyncManager:
             return self.gate(battery_percent, is_charging).lowest
 
         lowest()  # a bad argument is told at once
-        return Round(
+        round_ = Round(
             self._queue,
             target,
             self._backoff,
@@ -205,7 +210,15 @@ class BackgroundSyncManager:
             wall_clock=self.device.wall_clock,
             lowest=lowest,
             should_stop=should_stop,
-        ).results()
+        )
+
+        def results() -> Iterator[SyncResult]:
+            try:
+                yield from round_.results()
+            finally:
+                self._waiting.tell()
+
+        return results()
 
     def gate(self, battery_percent: float | None = None, is_charging: bool | None = None) -> Gate:
         """Which priorities may go now, and what keeps back the others.
@@ -240,7 +253,7 @@ class BackgroundSyncManager:
     def _start(self, target: Target) -> None:
         from deferpower.sync.service import Service
 
-        if self._service is not None and self._service.is_here:
+        if self._is_started:
             return
 
         def send(should_stop: Callable[[], bool]) -> None:
@@ -256,6 +269,47 @@ class BackgroundSyncManager:
         service, self._service = self._service, None
         if service is not None and service.is_here:
             service.stop()
+        self._waiting.tell()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether all that was queued is delivered or dead, once it is so. Blocks.
+
+        The quiet thread tells, so it must have been started. What other processes send counts.
+
+        Args:
+            timeout_s: how long; ``None`` for as long as it takes.
+
+        Returns:
+            ``False`` if something is left when the time is over, or when sending was stopped.
+
+        Raises:
+            ConfigError: something is queued, and nothing sends it by itself.
+            StoreError: the file cannot be read.
+        """
+        self._refuse_waiting_alone()
+        return self._waiting.wait(timeout_s)
+
+    async def wait_async(self, timeout_s: float | None = None) -> bool:
+        """As `wait`, without holding up the event loop."""
+        await asyncio.to_thread(self._refuse_waiting_alone)
+        return await self._waiting.wait_async(timeout_s)
+
+    def _refuse_waiting_alone(self) -> None:
+        if self._is_all_sent() is False:
+            raise ConfigError(
+                "wait: nothing sends by itself what is queued; call start() first, "
+                "or process_sync_queue() instead"
+            )
+
+    def _is_all_sent(self) -> bool | None:
+        """``None`` while it may yet be."""
+        if not self.stats().pending:
+            return True
+        return None if self._is_started else False
+
+    @property
+    def _is_started(self) -> bool:
+        return self._service is not None and self._service.is_here
 
     def close(self) -> None:
         """Stop, and close target and file. What waits stays there; what was in memory is gone."""
@@ -274,8 +328,9 @@ class BackgroundSyncManager:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop."""
+        """Stop, and let go of connections; what is asked or sent later opens them again."""
         self.stop()
+        self.target.close()
 
     async def __aenter__(self) -> BackgroundSyncManager:
         """Start; the target sends on this event loop."""

@@ -51,6 +51,10 @@ class BackgroundTaskManager(Asking):
     threads; after a fork the child goes on with the same file, without running tasks itself until
     it calls `start`.
 
+    ``with tasks:`` runs them while the block lasts. It may be entered again, and outside of it
+    tasks can be deferred and asked about all the same, until the manager is closed. One that is no
+    longer used closes its file by itself.
+
     Attributes:
         device: the machine that is watched.
         policy: where all lines are drawn.
