@@ -12,7 +12,14 @@ import pytest
 from cli.support import Laptop
 from deferpower import BackgroundTaskManager, Constraints, Device, TaskState, cli
 
-READING = ["list", "show 1", "why", "why 1", "cancel 1", "retry 1", "retry --failed", "prune"]
+ABOUT_ONE = ["show 1", "why 1", "cancel 1", "retry 1", "logs 1"]
+ABOUT_ALL = {
+    "list": "{path}: the queue is empty\n",
+    "list --json": "[]\n",
+    "why": "nothing waits\n",
+    "retry --failed": "no task has failed\n",
+    "prune": "0 tasks forgotten\n",
+}
 
 
 @pytest.fixture
@@ -45,15 +52,32 @@ def say(capsys: pytest.CaptureFixture[str]) -> Any:
     return say
 
 
-def test_a_queue_that_is_not_there_is_not_made(
+def test_before_the_first_task_nothing_waits(
     say: Any, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DEFERPOWER_QUEUE", str(tmp_path / "none.db"))
-    for line in READING:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("DEFERPOWER_QUEUE", raising=False)
+    for path in (tmp_path / "data/deferpower/queue.db", tmp_path / "named.db"):
+        hint = f"deferpower: queue: no file '{path}' yet; deferpower submit makes one\n"
+        for line, said in ABOUT_ALL.items():
+            assert say(line) == (0, said.format(path=path), hint)
+        assert json.loads(say("why --json")[1])["waiting"] == []
+        monkeypatch.setenv("DEFERPOWER_QUEUE", str(tmp_path / "named.db"))
+    assert list(tmp_path.rglob("*.db")) == []
+
+
+def test_a_queue_that_is_named_or_should_have_the_task_must_be_there(
+    say: Any, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "none.db"
+    monkeypatch.setenv("DEFERPOWER_QUEUE", str(path))
+    for line in [*ABOUT_ONE, *(f"{line} --queue {path}" for line in ABOUT_ALL)]:
         status, out, err = say(line)
         assert (status, out) == (1, "")
-        assert err.startswith(f"deferpower: queue: no file '{tmp_path}/none.db' yet;")
-        assert err.count("\n") == 1
+        assert err == (
+            f"deferpower: queue: no file '{path}' yet; deferpower submit makes one, "
+            "--queue names another\n"
+        )
     assert list(tmp_path.glob("none*")) == []
 
 
@@ -245,7 +269,7 @@ def test_another_program_s_file_is_refused_untouched(say: Any, tmp_path: Path) -
     path = tmp_path / "notes.txt"
     path.write_text("not a database, and long enough to be looked at as one" * 20)
     before = path.read_bytes()
-    for line in READING:
+    for line in (*ABOUT_ONE, *ABOUT_ALL):
         status, out, err = say(f"{line} --queue {path}")
         assert (status, out) == (1, "")
         assert str(path) in err

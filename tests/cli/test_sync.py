@@ -146,15 +146,36 @@ def test_what_cannot_be_done(
     assert not (tmp_path / "queue.db").exists()
 
 
-@pytest.mark.parametrize("action", ["status", "dead", "replay", "flush"])
-def test_a_queue_that_is_not_there_is_not_made(
-    say: Any, files: Path, tmp_path: Path, there: Path, action: str
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("status", "nothing was ever queued\n"),
+        ("dead", "no item is dead\n"),
+        ("replay", "0 items replayed\n"),
+        ("flush --to file:///there", "0 items sent, 0 B\n"),
+    ],
+)
+def test_before_the_first_push_nothing_waits(
+    say: Any, files: Path, tmp_path: Path, words: str, said: str
 ) -> None:
-    to = ["--to", there.as_uri()] if action == "flush" else []
-    status, out, err = say(action, *to)
+    status, out, err = say(*words.split())
+    assert (status, out) == (0, said)
+    path = tmp_path / "queue.db"
+    assert err == f"deferpower: queue: no file '{path}' yet; deferpower sync push makes one\n"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["status --queue none.db", "flush --to file:///x --queue none.db", "replay 7"]
+)
+def test_a_file_or_an_item_that_is_named_must_be_there(
+    say: Any, files: Path, tmp_path: Path, words: str
+) -> None:
+    status, out, err = say(*words.split())
     assert (status, out) == (1, "")
-    assert "deferpower sync push makes one" in err
-    assert not (tmp_path / "queue.db").exists()
+    assert err.endswith("deferpower sync push makes one, --queue names another\n")
+    assert err.count("\n") == 1
+    assert list(tmp_path.glob("*.db")) == []
 
 
 def test_standard_input_and_a_bar_of_bytes(files: Path, there: Path) -> None:

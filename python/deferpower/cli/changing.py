@@ -39,9 +39,14 @@ class Changes:
         exit_status: 0, or 1 once one could not be changed.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        """Open the queue that the options name; they say ``json``, too."""
-        self.manager = queue_file.open_queue(options, Policy())
+    def __init__(self, options: argparse.Namespace, *, may_be_missing: bool = False) -> None:
+        """Open the queue that the options name; they say ``json``, too.
+
+        Args:
+            options: the command line.
+            may_be_missing: as for `queue_file.open_queue`.
+        """
+        self.manager = queue_file.open_queue(options, Policy(), may_be_missing=may_be_missing)
         self.count = 0
         self.exit_status = 0
         self._json = options.json

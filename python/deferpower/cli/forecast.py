@@ -64,7 +64,7 @@ def execute(words: list[str]) -> int:
         from deferpower.cli import timeline
 
         timeline.check(options.plot)
-    manager = queue_file.open_queue(options, Policy())
+    manager = queue_file.open_queue(options, Policy(), may_be_missing=True)
     try:
         coming = manager.forecast(MAX_HOURS)
     finally:

@@ -60,7 +60,7 @@ def parser() -> parsing.Parser:
 def execute(words: list[str]) -> int:
     """Print the tasks."""
     options = parser().parse(words)
-    manager = queue_file.open_queue(options, Policy())
+    manager = queue_file.open_queue(options, Policy(), may_be_missing=True)
     try:
         found = manager.list(options.state, limit=options.limit)
         if options.json:
@@ -71,7 +71,11 @@ def execute(words: list[str]) -> int:
         manager.close()
     if not found:
         there_is = sum(counts.values())
-        print("no task in such a state" if there_is else f"{manager.path}: the queue is empty")
+        print(
+            "no task in such a state"
+            if there_is
+            else f"{queue_file.path_of(options)}: the queue is empty"
+        )
         return 0
     _print_table(found)
     total = sum(counts[state] for state in options.state or TaskState)

@@ -45,7 +45,7 @@ def parser() -> parsing.Parser:
 def execute(words: list[str]) -> int:
     """Forget them, and say how many they were."""
     options = parser().parse(words)
-    manager = queue_file.open_queue(options, Policy())
+    manager = queue_file.open_queue(options, Policy(), may_be_missing=True)
     try:
         pruned = manager.prune(0.0 if options.all else options.older_than)
     finally:

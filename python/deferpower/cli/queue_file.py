@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deferpower.cli.text import one_line
 from deferpower.errors import ConfigError, StoreError, TaskError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def open_queue(
     policy: Policy,
     *,
     create: bool = False,
+    may_be_missing: bool = False,
     max_workers: int | None = None,
 ) -> BackgroundTaskManager:
     """A manager on the queue; it is the caller's to close.
@@ -78,6 +80,8 @@ def open_queue(
         options: as `add` has them.
         policy: where all lines are drawn.
         create: make the file if there is none, and the directory of the default one.
+        may_be_missing: with no file, and none that ``--queue`` names, open an empty queue in
+            memory, and say on standard error how one is made.
         max_workers: as for `BackgroundTaskManager`.
 
     Raises:
@@ -87,14 +91,33 @@ def open_queue(
     # It brings the store along, which `--help` has no need of.
     from deferpower.tasks.manager import BackgroundTaskManager
 
-    path = path_of(options)
+    path: Path | None = path_of(options)
     if create:
-        make_default_directory(path)
-    elif not os.path.lexists(path):
-        raise TaskError(
-            f"queue: no file {str(path)!r} yet; deferpower submit makes one, --queue names another"
-        )
+        make_default_directory(path_of(options))
+    elif not is_there(options, "deferpower submit", may_be_missing=may_be_missing):
+        path = None
     return BackgroundTaskManager(path, policy=policy, max_workers=max_workers)
+
+
+def is_there(options: argparse.Namespace, maker: str, *, may_be_missing: bool) -> bool:
+    """Whether there is the file; if not, and that is no error, a hint is on standard error.
+
+    Args:
+        options: as `add` has them.
+        maker: the command that makes the file.
+        may_be_missing: that it is not there is an error only if ``--queue`` names it.
+
+    Raises:
+        TaskError: it is not there, and that is an error.
+    """
+    path = path_of(options)
+    if os.path.lexists(path):
+        return True
+    hint = f"queue: no file {str(path)!r} yet; {maker} makes one"
+    if options.queue is not None or not may_be_missing:
+        raise TaskError(f"{hint}, --queue names another")
+    print(f"deferpower: {one_line(hint)}", file=sys.stderr)
+    return False
 
 
 def make_default_directory(path: Path) -> None:

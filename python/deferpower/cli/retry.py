@@ -46,7 +46,7 @@ def execute(words: list[str]) -> int:
     options = parser().parse(words)
     if bool(options.ids) == options.failed:
         raise ConfigError("which tasks? write their numbers, or --failed for all that have failed")
-    with changing.Changes(options) as changes:
+    with changing.Changes(options, may_be_missing=options.failed) as changes:
         for task_id in _failed(changes.manager) if options.failed else options.ids:
             changes.attempt(task_id, _retry)
         if options.failed and not changes.count:

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deferpower.cli import parsing, queue_file
 from deferpower.cli.progress import Bar
 from deferpower.cli.text import counted, duration, in_columns, moment, one_line, size
-from deferpower.errors import ConfigError, TaskError
+from deferpower.errors import ConfigError
 from deferpower.policy import Policy
 
 if TYPE_CHECKING:
@@ -275,11 +274,11 @@ def _open(options: argparse.Namespace, *, create: bool = False) -> BackgroundSyn
     # What went wrong is told at the end, in words of this command's own.
     logging.getLogger("deferpower.sync").addHandler(logging.NullHandler())
     target = as_target(options.to)
-    path = queue_file.path_of(options)
+    path: Path | None = queue_file.path_of(options)
     if create:
-        queue_file.make_default_directory(path)
-    else:
-        _refuse_missing(path)
+        queue_file.make_default_directory(queue_file.path_of(options))
+    elif not queue_file.is_there(options, _MAKER, may_be_missing=True):
+        path = None
     name = target.name
     if name.endswith("…"):
         # Two places on one server differ in what the name leaves out. So little of a digest
@@ -292,22 +291,15 @@ def _queues(options: argparse.Namespace) -> Iterator[SyncQueue]:
     """The queues of the file, one after the other."""
     from deferpower.sync.queue import SyncQueue, queue_names
 
+    if not queue_file.is_there(options, _MAKER, may_be_missing=not options.what):
+        return
     path = queue_file.path_of(options)
-    _refuse_missing(path)
     for name in queue_names(path):
         queue = SyncQueue(path, name)
         try:
             yield queue
         finally:
             queue.database.close()
-
-
-def _refuse_missing(path: Path) -> None:
-    if not os.path.lexists(path):
-        raise TaskError(
-            f"queue: no file {str(path)!r} yet; deferpower sync push makes one, "
-            "--queue names another"
-        )
 
 
 def _ids(options: argparse.Namespace) -> list[int] | None:
@@ -323,6 +315,7 @@ def _fields(stats: Any) -> dict[str, Any]:
     return {**stats._asdict(), "pending": stats.pending}
 
 
+_MAKER = "deferpower sync push"
 _ACTIONS = {"push": _push, "flush": _flush, "status": _status, "dead": _dead, "replay": _replay}
 _NAMES = ", ".join(_ACTIONS)
 _OPTIONS: dict[str, tuple[str, ...]] = {

@@ -47,7 +47,9 @@ def parser() -> parsing.Parser:
 def execute(words: list[str]) -> int:
     """Print the reasons."""
     options = parser().parse(words)
-    manager = queue_file.open_queue(options, Policy.load(options.policy))
+    manager = queue_file.open_queue(
+        options, Policy.load(options.policy), may_be_missing=options.ids is None
+    )
     try:
         if options.ids is None:
             _print_all(manager, options)
