@@ -21,6 +21,7 @@ import pytest
 from cli.conftest import Start
 from cli.support import PATIENCE_S, Deferpower, Laptop, command_line, is_alive, wait_until
 from deferpower import BackgroundTaskManager, Constraints, TaskState, cli
+from deferpower.cli import shift
 from deferpower.cli.systemd import quoted
 
 AGENT = """
@@ -133,6 +134,23 @@ def test_once_runs_what_may_run_and_says_what_waits(
         "  1: this program has no function named 'nowhere'; another must run it (nowhere)",
     ]
     assert agent.worker_pids() == ()
+
+
+def test_once_ends_by_what_happens_not_by_looking_again(
+    env: dict[str, str],
+    commands: BackgroundTaskManager,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(shift, "_LOOK_AGAIN_S", 3600.0)
+    assert cli.main(["worker", "--once"]) == 0
+    commands.submit_command(["sh", "-c", "echo one; sleep 0.2"])
+    commands.submit_command(["false"], constraints=CHARGING)
+    assert cli.main(["worker", "--once"]) == 0
+    assert commands.get(1).state is TaskState.SUCCEEDED
+    assert "ended; 1 task left:" in capfd.readouterr().err
 
 
 def test_a_task_that_fails_for_good_shows_in_the_exit_status(

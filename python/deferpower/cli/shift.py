@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -19,7 +20,9 @@ from deferpower.tasks.record import TaskState
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOK_AGAIN_S = 1.0
+"""So often where no event tells of news: other workers, durations on the terminal."""
 _CALM_S = 0.1
+"""Between two looks, however many events come."""
 _SHARE_OF_LOOKS = 20
 """Looking at a long queue takes a while; at most one part in so many of the time goes into it."""
 _QUIET_S = 3600.0
@@ -66,7 +69,9 @@ class Shift:
         self._failed = False
         self._ended = 0
         self._signals = SignalQueue([*_STOPPING, signal.SIGWINCH])
-        self._next_look_s = 0.0
+        self._has_news = True
+        self._looked_s = -math.inf
+        self._calm_s = _CALM_S
 
     def run(self) -> int:
         """Run tasks; the exit status."""
@@ -93,6 +98,7 @@ class Shift:
             self._ended += 1
         self._narrator.event(event)
         if self._looks:
+            self._has_news = True
             self._signals.wake()
 
     @property
@@ -103,25 +109,30 @@ class Shift:
     def _attend(self) -> int:
         """Wait until the shift is over; the signal that ended it, or 0."""
         while True:
-            if self._looks and time.monotonic() >= self._next_look_s and self._look():
-                return 0
-            for signum in self._signals.wait(self._rest_s()):
+            rest_s = self._rest_s()
+            if rest_s <= 0:
+                if self._look():
+                    return 0
+                continue
+            for signum in self._signals.wait(rest_s):
                 if signum in _STOPPING:
                     return signum
-                self._next_look_s = 0.0  # the terminal has another size
+                self._looked_s = -math.inf  # the terminal has another size
 
     def _rest_s(self) -> float:
+        """How long to wait for an event or a signal before the next look."""
         if not self._looks:
             return _QUIET_S
-        left_s = self._next_look_s - time.monotonic()
-        return left_s if left_s > 0 else _LOOK_AGAIN_S
+        pause_s = self._calm_s if self._has_news else max(self._calm_s, _LOOK_AGAIN_S)
+        return self._looked_s + pause_s - time.monotonic()
 
     def _look(self) -> bool:
         began_s = time.monotonic()
+        self._has_news = False
         overview = self._manager.overview()
         self._narrator.look(overview, self._manager.device.latest, self._progress(overview))
-        now_s = time.monotonic()
-        self._next_look_s = now_s + max(_CALM_S, (now_s - began_s) * _SHARE_OF_LOOKS)
+        self._looked_s = time.monotonic()
+        self._calm_s = max(_CALM_S, (self._looked_s - began_s) * _SHARE_OF_LOOKS)
         return self._ends is not None and self._ends(overview)
 
     def _progress(self, overview: Overview) -> tuple[int, int]:
@@ -133,18 +144,19 @@ class Shift:
     def _stop(self) -> None:
         """Stop, however long tasks take to; a second signal ends this process at once."""
         errors: list[BaseException] = []
+        has_stopped = threading.Event()
 
         def stop() -> None:
             try:
                 self._manager.stop(timeout_s=None)
             except BaseException as error:
                 errors.append(error)
+            has_stopped.set()
             self._signals.wake()
 
-        stopping = threading.Thread(target=stop, name="deferpower-stop", daemon=True)
-        stopping.start()
-        while stopping.is_alive():
-            for signum in self._signals.wait(_LOOK_AGAIN_S):
+        threading.Thread(target=stop, name="deferpower-stop", daemon=True).start()
+        while not has_stopped.is_set():
+            for signum in self._signals.wait(_QUIET_S):
                 if signum in _STOPPING:
                     self._leave(signum)
         if errors:
