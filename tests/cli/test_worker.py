@@ -277,7 +277,23 @@ def test_every_event_is_a_json_object(start: Start, agent: BackgroundTaskManager
     assert mine == [("started", 2), ("failed", 2)]
     (failed,) = (event for event in told if event["event"] == "failed")
     assert failed["detail"].endswith("ValueError: no good")
+    assert failed["title"] == "broken"
     assert worker.err == "echo says hello\n"
+
+
+def test_an_event_of_a_command_says_which(
+    start: Start, commands: BackgroundTaskManager, tmp_path: Path
+) -> None:
+    commands.submit_command(["echo", "a b"])
+    commands.submit_command(["true"], constraints=CHARGING, deadline_s=0.01, on_deadline="expire")
+    worker = start("worker", "--once", "--json")
+    assert worker.end() == 1
+    told = [(e["event"], e["name"], e["title"]) for e in events(worker) if "task" in e]
+    assert sorted(told) == [
+        ("expired", "command", "true"),
+        ("started", "command", "echo 'a b'"),
+        ("succeeded", "command", "echo 'a b'"),
+    ]
 
 
 def test_the_service_manager_is_told(

@@ -113,18 +113,28 @@ class JsonLines:
     def __init__(self) -> None:
         """Keep standard output for events: what tasks print goes to standard error."""
         self._out, sys.stdout = sys.stdout, sys.stderr
+        self._manager: BackgroundTaskManager | None = None
         self._lock = threading.Lock()
         self._logs = LogNotes(self)
 
     def begin(self, manager: BackgroundTaskManager) -> None:
         """Say which queue it is, and what waits."""
+        self._manager = manager
         fields = overview_fields(manager.overview())
         self._write("worker_ready", queue=manager.path, pid=os.getpid(), **fields)
 
     def event(self, event: Event) -> None:
         """Say it."""
+        name, title = event.name, event.name
+        if self._manager is not None:
+            name, title = names(event, self._manager)
         self._write(
-            event.kind, event.wall_s, task=event.task_id, name=event.name, detail=event.detail
+            event.kind,
+            event.wall_s,
+            task=event.task_id,
+            name=name,
+            title=title,
+            detail=event.detail,
         )
 
     def note(self, text: str) -> None:
@@ -187,16 +197,24 @@ class LogNotes(logging.Handler):
 
 def event_text(event: Event, manager: BackgroundTaskManager) -> str:
     """An event in words: what happened, to which task, why."""
-    name = event.name
-    if name in ("", COMMAND):
+    _, title = names(event, manager)
+    text = f"{event.kind} task {event.task_id}" + (f" {title}" if title else "")
+    detail = event.detail.strip()
+    return f"{text}: {detail.splitlines()[-1]}" if detail else text
+
+
+def names(event: Event, manager: BackgroundTaskManager) -> tuple[str, str]:
+    """What an event is about: the name of the function, and in its place the command if it is one.
+
+    Both are empty if neither the event nor the queue knows.
+    """
+    if event.name in ("", COMMAND):
         from deferpower.cli.records import title
 
         with contextlib.suppress(DeferpowerError):  # it may have been forgotten meanwhile
             record = manager.get(event.task_id)
-            name = title(record) if record.name == COMMAND else record.name
-    text = f"{event.kind} task {event.task_id}" + (f" {name}" if name else "")
-    detail = event.detail.strip()
-    return f"{text}: {detail.splitlines()[-1]}" if detail else text
+            return record.name, title(record) if record.name == COMMAND else record.name
+    return event.name, event.name
 
 
 def write(stream: Any, text: str, lock: threading.Lock) -> None:

@@ -6,6 +6,8 @@ import time
 import unicodedata
 from collections.abc import Sequence
 
+from deferpower.reasons import bytes_text
+
 UNKNOWN = "unknown"
 ABSENT = "absent"
 
@@ -27,15 +29,7 @@ def percent(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Bytes in binary units, such as ``7.7 GiB``."""
-    if value is None:
-        return UNKNOWN
-    unit = "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value /= 1024
-        unit = larger
-    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+    return UNKNOWN if value is None else bytes_text(value)
 
 
 def rate(value: float | None) -> str:

@@ -31,7 +31,7 @@ standard output, with "event", "wall_s" and
   worker_ready    queue, pid, counts, workers, waiting
   started, stopping, resumed, stopped, retrying, succeeded, failed, cancelled,
   expired, orphaned
-                  task, name, detail
+                  task, name, title (the command line, or name again), detail
   note            text
   worker_stopping signal
   worker_ended    counts, workers, waiting
