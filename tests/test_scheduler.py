@@ -210,7 +210,7 @@ class TestWords:
             (a_reading(cpu=None), "not idle: processor load not known yet"),
             (
                 a_reading(cpu=2.0, disk=3000.0),
-                "not idle: disk moves 6000 bytes/s, quiet is below 1024",
+                "not idle: disk moves 5.9 KiB/s, quiet is below 1.0 KiB/s",
             ),
             (a_reading(cpu=2.0, disk=None), "not idle: not quiet for long enough to tell"),
         ],

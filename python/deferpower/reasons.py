@@ -79,6 +79,17 @@ def _power_reason(scene: Scene) -> Reason:
     return Reason("constraints_met", wanted, seen, f"{wanted} are met: {seen}")
 
 
+def bytes_text(value: float) -> str:
+    """Bytes in binary units, such as ``7.7 GiB``."""
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value /= 1024
+        unit = larger
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
 def _percent(value: float) -> str:
     return f"{round(value, 1):g} %"
 
@@ -175,7 +186,8 @@ def _load(scene: Scene) -> str:
     ):
         rate = None if part is None or part[0] is None or part[1] is None else part[0] + part[1]
         if rate is not None and rate >= limit:
-            return f"{name} moves {rate:.0f} bytes/s, quiet is below {limit:g}"
+            moved, most = bytes_text(rate), bytes_text(limit)
+            return f"{name} moves {moved}/s, quiet is below {most}/s"
     return "not quiet for long enough to tell"
 
 

@@ -64,7 +64,7 @@ AFTER_OTHERS = Reason(
     "after",
     "other tasks succeeded",
     "not yet",
-    "they come after tasks that have not succeeded yet",
+    "after other tasks, which have not succeeded yet",
 )
 """Several tasks come after others."""
 
