@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
+
+import pytest
 
 from deferpower import BackgroundTaskManager, Constraints, TaskState
 from deferpower.tasks.context import Context
@@ -177,6 +180,31 @@ def test_a_worker_that_stops_gives_back_what_runs(tasks: BackgroundTaskManager) 
         0,
         {"seen": 7},
     )
+
+
+def test_a_failure_is_one_line_of_the_log_and_its_traceback_is_for_debugging(
+    tasks: BackgroundTaskManager, device: FakeDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    @tasks.task(max_attempts=2, task_class="critical")
+    def broken() -> None:
+        raise ValueError("no good")
+
+    broken.defer()
+    with caplog.at_level(logging.DEBUG, "deferpower.tasks.events"):
+        tasks.process_background_tasks()
+        device.clock.advance(60)
+        tasks.process_background_tasks()
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [line for line in told if line[0] != "DEBUG"] == [
+        ("WARNING", "task 1 (broken) retrying: ValueError: no good"),
+        ("ERROR", "task 1 (broken) failed: ValueError: no good"),
+    ]
+    traces = [text for level, text in told if level == "DEBUG" and "Traceback" in text]
+    assert [text.split(":")[0] for text in traces] == [
+        "task 1 (broken) retrying",
+        "task 1 (broken) failed",
+    ]
+    assert all("in broken\n" in text for text in traces)
 
 
 def test_a_callback_that_raises_harms_nobody(tasks: BackgroundTaskManager, caplog: object) -> None:

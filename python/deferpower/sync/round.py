@@ -136,7 +136,8 @@ class Round:
                 self._should_stop = _yes  # the event loop that was to send is at its end
                 return None
             except Exception as error:
-                _log.exception("%s: unexpected error", self._target.name)
+                # What it was is told with the pause that follows, in one line.
+                _log.debug("%s: unexpected error", self._target.name, exc_info=error)
                 return self._blame(f"{type(error).__name__}: {error}", None)
             if answered is None:
                 return None

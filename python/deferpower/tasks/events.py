@@ -84,14 +84,12 @@ class Events:
         """Tell of an event. What a callback raises is logged and goes no further."""
         level = _LOUD.get(kind, logging.DEBUG)
         if _log.isEnabledFor(level):
-            _log.log(
-                level,
-                "task %d%s %s%s",
-                task_id,
-                name and f" ({name})",
-                kind,
-                detail and f": {detail}",
-            )
+            # One line each; where nothing handles the log, Python writes it to standard error.
+            last = detail.rpartition("\n")[2]
+            what = name and f" ({name})"
+            _log.log(level, "task %d%s %s%s", task_id, what, kind, last and f": {last}")
+            if last != detail:
+                _log.debug("task %d%s %s: %s", task_id, what, kind, detail)
         if not self._callbacks:
             return
         event = Event(kind, task_id, name, self._wall_clock(), detail)
