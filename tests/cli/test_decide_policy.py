@@ -87,6 +87,12 @@ def test_what_policy_shows_is_a_policy(start: Start, tmp_path: Path, text: str) 
     assert {table: shown[table] for table in given} == given
 
 
+def test_policy_alone_shows_it(start: Start) -> None:
+    alone, shown = start("policy"), start("policy", "show")
+    assert (alone.end(), shown.end()) == (0, 0)
+    assert alone.out == shown.out != ""
+
+
 def test_policy_show_marks_defaults(start: Start, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text("[scheduling]\nbattery_threshold = 33\n")
@@ -117,8 +123,7 @@ def test_mistakes_are_one_line(start: Start, tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("[scheduling]\nbattery_threshold = 130\n")
     for words, complaint in (
-        (("policy",), "policy: what of it? write deferpower policy show"),
-        (("policy", "edit"), "policy: what of it? write deferpower policy show"),
+        (("policy", "edit"), "policy: 'edit' is no action; write deferpower policy show"),
         (
             ("policy", "show", "--policy", str(broken)),
             f"{broken}: scheduling.battery_threshold: 130 is no number from 0 to 100",

@@ -108,7 +108,8 @@ def test_what_is_exported_is_what_was_imported(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["history"], "import|export"),
+        (["history"], "history: what of it? write deferpower history import or export"),
+        (["history", "show"], "history: 'show' is no action; write deferpower history import or"),
         (["history", "import"], "history import needs a file"),
         (["history", "import", "absent.csv"], "cannot read 'absent.csv'"),
         (["history", "import", "bad.csv"], "bad.csv: line 2: active: '7' is no number from 0 to 1"),

@@ -124,7 +124,7 @@ def test_dead_items_are_shown_replayed_and_discarded(
             [],
             "sync: what of it? write deferpower sync and one of push, flush, status, dead, replay",
         ),
-        (["pull"], "sync: what of it?"),
+        (["pull"], "sync: 'pull' is no action; write deferpower sync and one of push"),
         (["push", "--to", "file:///x"], "sync push: which files?"),
         (["push", "small"], "where to? write --to URL"),
         (["push", "--to", "example.org", "small"], "the URL to sync to must begin with https://"),

@@ -43,7 +43,7 @@ def parser() -> parsing.Parser:
     )
     p.add_argument(
         "what",
-        choices=("import", "export"),
+        nargs="?",
         metavar="import|export",
         help="take lines of a file in, or write down what is known",
     )
@@ -59,6 +59,9 @@ def parser() -> parsing.Parser:
 def execute(words: list[str]) -> int:
     """Import or export."""
     options = parser().parse(words)
+    if options.what not in ("import", "export"):
+        found = "what of it?" if options.what is None else f"{options.what!r} is no action;"
+        raise ConfigError(f"history: {found} write deferpower history import or export")
     if options.what == "import":
         return _import(options)
     if options.device is not None:

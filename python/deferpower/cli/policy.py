@@ -15,7 +15,7 @@ deferpower/deferpower.toml in the user's configuration directory, else the
 defaults alone. What is printed is such a file itself.
 
 examples:
-  deferpower policy show
+  deferpower policy
   deferpower policy show > deferpower.toml"""
 
 
@@ -23,11 +23,13 @@ def parser() -> parsing.Parser:
     """The options of ``policy``."""
     p = parsing.Parser(
         "policy",
-        usage="deferpower policy show [--policy FILE] [--json]",
+        usage="deferpower policy [show] [--policy FILE] [--json]",
         summary="Show the policy in force, defaults marked.",
         epilog=_EPILOG,
     )
-    p.add_argument("action", choices=["show"], metavar="show", help="print it as TOML")
+    p.add_argument(
+        "action", nargs="?", metavar="show", help="print it as TOML; the same without this word"
+    )
     parsing.add_policy(p)
     p.add_argument("--json", action="store_true", help="print JSON")
     return p
@@ -35,9 +37,9 @@ def parser() -> parsing.Parser:
 
 def execute(words: list[str]) -> int:
     """Print the policy."""
-    if not words or words[0] not in ("show", "-h", "--help"):
-        raise ConfigError("policy: what of it? write deferpower policy show")
     options = parser().parse(words)
+    if options.action not in (None, "show"):
+        raise ConfigError(f"policy: {options.action!r} is no action; write deferpower policy show")
     policy = Policy.load(options.policy)
     if options.json:
         tables = {

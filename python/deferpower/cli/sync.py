@@ -40,11 +40,16 @@ or if an item that was to be replayed or discarded is not dead.
 
 {queue_file.HELP}
 
+deferpower worker does not send what waits here: flush does, or the next push.
+Let the queue of tasks call it, as in the last example.
+
 examples:
   deferpower sync push --to file:///mnt/backup notes.txt photo.jpg
   deferpower sync push --to https://example.org/inbox --priority low *.log
   deferpower sync flush --to https://example.org/inbox
-  deferpower sync dead --json | jq '.[].error'"""
+  deferpower sync dead --json | jq '.[].error'
+  deferpower submit --every 30m --unique --network connected -- \\
+      deferpower sync flush --to https://example.org/inbox"""
 
 
 def parser() -> parsing.Parser:
@@ -90,7 +95,8 @@ def execute(words: list[str]) -> int:
     if words and words[0] in ("-h", "--help"):
         parser().parse(words)
     if not words or words[0] not in _ACTIONS:
-        raise ConfigError(f"sync: what of it? write deferpower sync and one of {_NAMES}")
+        found = f"{words[0]!r} is no action;" if words else "what of it?"
+        raise ConfigError(f"sync: {found} write deferpower sync and one of {_NAMES}")
     options = parser().parse(words[1:])
     wanted = _OPTIONS[words[0]]
     for name, given in (
