@@ -22,7 +22,9 @@ _EPILOG = f"""\
 Commands that deferpower submit has put into the queue run as they are.
 Functions run where they are known: --app agent:tasks imports the module agent,
 from the working directory too, and runs its BackgroundTaskManager tasks, with
-the file and the policy that it has. Several workers may run one queue.
+the file and the policy that it has. Several workers may run one queue. What
+deferpower sync push left waiting is not sent by it, unless a task calls
+deferpower sync flush.
 
 On a terminal the queue is shown at the bottom, redrawn in place. Elsewhere, and
 with --plain, NO_COLOR or TERM=dumb, each event is a line on standard error:
