@@ -20,6 +20,7 @@ def test_decide_in_words(laptop: Laptop, start: Start) -> None:
         "class    background (keyword 'sync' in description)",
         "reasons  on battery at 40 %, background work needs more than 50 %, an idle machine, "
         "or external power",
+        "note     one look never sees an idle machine: that takes a minute of quiet",
         "profile  batch_size 8, priority normal, can_parallel no, processing_quality low, "
         "suspend_non_critical no, max_workers 1, nice 10, io_class idle, scheduling_policy batch",
     ]
@@ -27,6 +28,7 @@ def test_decide_in_words(laptop: Laptop, start: Start) -> None:
     run = start("decide", "--description", "sync the calendar")
     assert run.end() == 0
     assert run.out.splitlines()[0] == "verdict  execute now"
+    assert "note" not in run.out
 
 
 def test_decide_as_json(laptop: Laptop, start: Start) -> None:

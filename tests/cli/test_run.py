@@ -94,6 +94,10 @@ def test_without_conditions_it_is_a_background_task(
     run = start("run", "--dry-run", "--", "touch", "ran")
     assert run.end() == 0
     assert run.out.startswith("would wait:" if waits else "would run now:")
+    assert (
+        run.out.endswith("(one look never sees an idle machine: that takes a minute of quiet)\n")
+        is waits
+    )
 
 
 def test_a_flapping_charger_starts_and_stops_once(laptop: Laptop, start: Start) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from deferpower.cli import parsing
-from deferpower.cli.facts import as_fields, settled_reading
+from deferpower.cli.facts import as_fields, idle_remark, settled_reading
 from deferpower.policy import Policy
 from deferpower.task import Task
 
@@ -66,6 +66,8 @@ def execute(words: list[str]) -> int:
     print(f"class    {found.task_class} ({found.rule})")
     for number, reason in enumerate(decision.reasons):
         print(f"{'' if number else 'reasons':7}  {reason.sentence}")
+    if remark := idle_remark(decision):
+        print(f"note     {remark}")
     told = ", ".join(f"{name} {_text(value)}" for name, value in profile._asdict().items())
     print(f"profile  {told}")
     return 0

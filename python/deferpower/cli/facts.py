@@ -30,6 +30,13 @@ def settled_reading(device: Device) -> Reading:
     return device.read(max_age_s=0)
 
 
+def idle_remark(decision: Decision) -> str:
+    """What to know of a decision upon one look, if an idle machine might change it; else empty."""
+    if not any(reason.code in ("idle", "level") for reason in decision.reasons):
+        return ""
+    return "one look never sees an idle machine: that takes a minute of quiet"
+
+
 def as_fields(decision: Decision) -> dict[str, Any]:
     """A decision: verdict, and the reasons with code, wanted, seen and sentence."""
     return {

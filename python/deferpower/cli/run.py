@@ -8,7 +8,7 @@ import os
 import shlex
 
 from deferpower.cli import conditions, parsing
-from deferpower.cli.facts import as_fields, settled_reading
+from deferpower.cli.facts import as_fields, idle_remark, settled_reading
 from deferpower.device import Device
 from deferpower.errors import ConfigError
 from deferpower.policy import Policy
@@ -96,7 +96,8 @@ def parser() -> parsing.Parser:
     add(
         "--dry-run",
         action="store_true",
-        help="print on standard output what would be done now and why, and run nothing",
+        help="print on standard output what would be done now and why, and run nothing; one look "
+        "never sees an idle machine",
     )
     add(
         "--json",
@@ -169,3 +170,5 @@ def _print_decision(
     print("would run now:" if decision.execute_now else "would wait:")
     for reason in decision.reasons:
         print(f"  {reason.sentence}")
+    if remark := idle_remark(decision):
+        print(f"({remark})")

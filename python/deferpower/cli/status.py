@@ -19,7 +19,8 @@ Row = tuple[str, str, str]
 
 _EPILOG = f"""\
 Loads and rates are measured over {FIRST_LOOK_S} s, which is how long this takes;
-with --watch over the time between two readings. "unknown" is what this machine
+with --watch over the time between two readings. Idleness takes a minute of
+quiet to be seen, so --watch alone tells it. "unknown" is what this machine
 does not say, "absent" a part that it does not have. --json prints the whole
 reading with the names of deferpower.types.Reading, null for what is unknown;
 with --watch, one line each.
