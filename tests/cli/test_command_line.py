@@ -50,7 +50,10 @@ RUN_WRONGLY = [
 EXAMPLE = "write it after --, as in deferpower run --charging -- tar"
 WRONG = [
     ([], "no command", "write one of run, submit"),
-    (["rnu"], "unknown command 'rnu'", "write one of run, submit"),
+    (["rnu"], "unknown command 'rnu'", "did you mean run?"),
+    (["undo"], "unknown command 'undo'", "write one of run, submit"),
+    (["show"], "show: ID is missing", "see deferpower show --help"),
+    (["run", "--network", "any"], "--network: 'any' is no choice", "one of connected, unmetered"),
     (["--chargin"], "unknown option '--chargin'", "write one of run, submit"),
     *((["run", *words, "--", "true"], what, how) for words, what, how in RUN_WRONGLY),
     (["run"], "no command to run", EXAMPLE),
@@ -64,6 +67,18 @@ WRONG = [
     (["status", "--", "x"], "'x' is not expected here", "deferpower status --help"),
     (["doctor", "--josn"], "unknown option --josn", "did you mean --json?"),
 ]
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_has_one_order(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert cli.main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for marks in (
+        ("usage:", "\narguments:", "\noptions:", "\nexit status:", "\nThe queue", "\nexamples:"),
+        ("\n  --policy ", "\n  --queue ", "\n  --json "),
+    ):
+        places = [shown.find(mark) for mark in marks if mark in shown]
+        assert places == sorted(places)
 
 
 @pytest.mark.parametrize(("words", "what", "how"), WRONG, ids=lambda value: str(value)[:40])

@@ -253,9 +253,9 @@ def test_prune(say: Any, queue: BackgroundTaskManager) -> None:
         ("list --state waiting", "--state: 'waiting' is no state; write one of blocked, enqueued"),
         ("list --limit 0", "--limit: '0' is no whole number of at least 1"),
         ("list 1", "'1' is not expected here"),
-        ("show", "the following arguments are required: ID"),
+        ("show", "show: ID is missing; see deferpower show --help"),
         ("show one", "ID: 'one' is no number of a task"),
-        ("cancel", "the following arguments are required: ID"),
+        ("cancel", "cancel: ID is missing; see deferpower cancel --help"),
         ("prune --older-than soon", "--older-than: 'soon' is no length of time"),
     ],
 )

@@ -207,7 +207,10 @@ def test_logs_of_what_has_none(tasks: BackgroundTaskManager) -> None:
         ("submit --every 1h --flex 2h -- true", "--flex is longer than --every"),
         ("submit --prefer-charging -- true", "a preference needs --deadline"),
         ("submit --on-conflict keep -- true", "--on-conflict needs --key"),
-        ("submit --on-conflict drop --key a -- true", "--on-conflict: invalid choice"),
+        (
+            "submit --on-conflict drop --key a -- true",
+            "--on-conflict: 'drop' is no choice; write one of keep, replace, append",
+        ),
         ("submit --unique --key a -- true", "--unique and --key exclude each other"),
         ("submit --delay 1 --not-before 22:00 -- true", "exclude each other"),
         ("submit --at-most-once --every 1h -- true", "exclude each other"),

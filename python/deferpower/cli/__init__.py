@@ -94,8 +94,12 @@ def _main(words: list[str]) -> int:
 
         print(f"deferpower {version()}")
         return 0
+    import difflib
+
     kind = "option" if first.startswith("-") else "command"
-    raise ConfigError(f"unknown {kind} {first!r}; write one of {', '.join(COMMANDS)}, or --help")
+    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(COMMANDS)}, or --help"
+    raise ConfigError(f"unknown {kind} {first!r}; {hint}")
 
 
 def _help() -> str:
@@ -119,6 +123,11 @@ environment:
   DEFERPOWER_QUEUE    file that holds the queue, where no --queue names it
   NO_COLOR            if set, nothing is dimmed on the terminal, and worker writes
                       plain lines
+
+exit status:
+  0 when it is done; 1 when it failed, or there is no such task; 2 when the
+  command line, a policy or the environment cannot be used; 130 after Ctrl-C;
+  what else it may be stands in the help of the command
 
 examples:
   deferpower run --charging --idle -- restic backup ~/docs

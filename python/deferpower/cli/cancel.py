@@ -11,8 +11,9 @@ A waiting task is cancelled at once, and with it fail those that come after it.
 A running one is asked to stop, and is cancelled when it has: a command gets
 SIGTERM, and 10 s later SIGKILL.
 
-Exit status: 0 if each task is or will be cancelled; 1 if there is no such task,
-or it had ended otherwise before.
+exit status:
+  0 if each task is or will be cancelled; 1 if there is no such task, or it had
+  ended otherwise before
 
 {queue_file.HELP}
 

@@ -18,8 +18,9 @@ from deferpower.types import Source
 _REQUIREMENT = re.compile(r"""([\w.-]+).*?(?:extra\s*==\s*["']([\w.-]+)["'])?$""", re.ASCII)
 
 _EPILOG = """\
-Exit status: 0, or 1 when a sensor is there but cannot be read ("failing"). A
-sensor that this machine does not have is "absent" and no fault.
+exit status:
+  0, or 1 when a sensor is there but cannot be read ("failing"). A sensor that
+  this machine does not have is "absent" and no fault
 
 examples:
   deferpower doctor

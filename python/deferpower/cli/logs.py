@@ -17,10 +17,10 @@ later at most. Of a long output the beginning (256 KiB) and the end (768 KiB)
 are kept; a line in between says how much was left out. It is forgotten with the
 task, a day after that has ended unless the worker says otherwise.
 
-{queue_file.HELP}
-
 --json prints an object for each piece of output: id, text and, where the bytes
 are not UTF-8, base64 (else null).
+
+{queue_file.HELP}
 
 examples:
   deferpower logs 7
@@ -35,7 +35,7 @@ def parser() -> parsing.Parser:
         summary="Show what a command of the queue has written.",
         epilog=_EPILOG,
     )
-    p.add_argument("id", type=parsing.task_id, metavar="ID", help="the task, as submit printed it")
+    p.add_argument("id", type=parsing.task_id, metavar="ID", help="number of the task")
     p.add_argument("--follow", action="store_true", help="go on until the command has ended")
     queue_file.add(p)
     p.add_argument("--json", action="store_true", help="print JSON lines")

@@ -38,6 +38,7 @@ class Parser(argparse.ArgumentParser):
             exit_on_error=False,
             add_help=False,
         )
+        self._positionals.title = "arguments"
         self.add_argument("-h", "--help", action="help", help="show this help and exit")
         self._command = command
 
@@ -62,13 +63,21 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"{message}; see deferpower {self._command} --help")
+        _, missing, names = message.partition("arguments are required: ")
+        what = f"{names} is missing" if missing else message
+        raise ConfigError(f"{self._command}: {what}; see deferpower {self._command} --help")
 
     def _complaint(self, error: argparse.ArgumentError) -> ConfigError:
         name = error.argument_name or ""
         action = next(a for a in self._actions if name in ("/".join(a.option_strings), a.metavar))
         if error.message.startswith("not allowed with"):
             return ConfigError(f"{name} is {error.message.replace('argument ', '')}; leave one out")
+        if action.choices and error.message.startswith("invalid choice"):
+            given = re.search(r"'(.*?)'", error.message)
+            return ConfigError(
+                f"{name}: {given[0] if given else 'this'} is no choice; "
+                f"write one of {', '.join(action.choices)}"
+            )
         if action.nargs == 0:
             return ConfigError(f"{name} takes no value; write {name} alone")
         if error.message.startswith("expected"):

@@ -16,8 +16,9 @@ A task that failed, expired or was cancelled waits again, as if it had just been
 submitted; its attempts are forgotten. What it comes after and failed waits
 again with it. One that waits or runs is left as it is.
 
-Exit status: 0, or 1 if there is no such task, or one that cannot run again, as
-one that has succeeded.
+exit status:
+  0, or 1 if there is no such task, or one that cannot run again, as one that
+  has succeeded
 
 {queue_file.HELP}
 

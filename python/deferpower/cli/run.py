@@ -68,8 +68,7 @@ def parser() -> parsing.Parser:
         epilog=_EPILOG,
     )
     conditions.add(p)
-    group = p.add_argument_group("how it runs")
-    add = group.add_argument
+    add = p.add_argument_group("how it runs").add_argument
     add(
         "--deadline",
         type=parsing.time_span,
@@ -92,14 +91,14 @@ def parser() -> parsing.Parser:
         metavar="S",
         help="seconds between two looks at the machine (default 5)",
     )
-    parsing.add_policy(group)
     add(
         "--dry-run",
         action="store_true",
         help="print on standard output what would be done now and why, and run nothing; one look "
         "never sees an idle machine",
     )
-    add(
+    parsing.add_policy(p)
+    p.add_argument(
         "--json",
         action="store_true",
         help="tell what happens as JSON lines on standard error, instead of in words",

@@ -17,7 +17,8 @@ _EPILOG = f"""\
 attempts, and why it stands where it stands; moments are seconds since the
 epoch.
 
-Exit status: 0, or 1 if there is no such task.
+exit status:
+  0, or 1 if there is no such task
 
 {queue_file.HELP}
 

@@ -39,7 +39,6 @@ def parser() -> parsing.Parser:
         summary="Show what the sensors say now.",
         epilog=_EPILOG,
     )
-    p.add_argument("--json", action="store_true", help="print JSON")
     p.add_argument(
         "--watch",
         nargs="?",
@@ -48,6 +47,7 @@ def parser() -> parsing.Parser:
         metavar="S",
         help="read again every S seconds (default 2) until Ctrl-C, which exits with 0",
     )
+    p.add_argument("--json", action="store_true", help="print JSON")
     return p
 
 

@@ -52,8 +52,8 @@ def parser() -> parsing.Parser:
     _add_times(p)
     _add_place(p)
     _add_manner(p)
-    queue_file.add(p)
     parsing.add_policy(p)
+    queue_file.add(p)
     p.add_argument("--json", action="store_true", help="print an object with id and queue")
     return p
 
@@ -150,7 +150,8 @@ def _add_manner(p: parsing.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="set a variable in its environment, or keep the value of now; may be repeated",
+        help="set a variable in its environment, or keep the value of now; may be given several "
+        "times",
     )
 
 

@@ -35,13 +35,14 @@ and password in it are used and never kept, so flush needs the same URL as push.
 On battery below 30 % only items of high priority go, below 50 % no low ones;
 low ones also wait for a network that is not metered.
 
-Exit status: 0, or 1 if flush leaves something that waits or made an item dead,
-or if an item that was to be replayed or discarded is not dead.
-
-{queue_file.HELP}
-
 deferpower worker does not send what waits here: flush does, or the next push.
 Let the queue of tasks call it, as in the last example.
+
+exit status:
+  0, or 1 if flush leaves something that waits or made an item dead, or if an
+  item that was to be replayed or discarded is not dead
+
+{queue_file.HELP}
 
 examples:
   deferpower sync push --to file:///mnt/backup notes.txt photo.jpg

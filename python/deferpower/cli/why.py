@@ -19,7 +19,8 @@ The machine is looked at for 0.3 s; idleness takes a minute to be seen, so here
 it never counts as idle. Reasons are told by the policy of this command, which
 should be the worker's.
 
-Exit status: 0, or 1 if there is no such task.
+exit status:
+  0, or 1 if there is no such task
 
 {queue_file.HELP}
 

@@ -83,8 +83,8 @@ def parser() -> parsing.Parser:
         metavar="N",
         help="run so many tasks at once (default: as many as battery and processors allow)",
     )
-    queue_file.add(p)
     parsing.add_policy(p)
+    queue_file.add(p)
     p.add_argument("--plain", action="store_true", help="write lines on a terminal, too")
     p.add_argument("--json", action="store_true", help="write events as JSON on standard output")
     p.add_argument(
