@@ -292,7 +292,7 @@ def test_a_broken_line_is_named(capsys: pytest.CaptureFixture[str], trace: str) 
 
 def test_a_trace_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["simulate"]) == 2
-    assert "TRACE.csv; see deferpower simulate --help" in capsys.readouterr().err
+    assert "TRACE.csv is missing; see deferpower simulate --help" in capsys.readouterr().err
 
 
 def test_without_matplotlib(
