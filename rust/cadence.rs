@@ -93,10 +93,11 @@ impl Dues {
         }
     }
 
-    /// Whether power is to be read at this moment if anybody waits for it.
+    /// Whether power and storage are to be read at this moment (`power`: somebody waits for a
+    /// change of power).
     #[must_use]
-    pub fn is_power_due(&self, now_s: f64) -> bool {
-        self.plug_s.min(self.level_s) <= now_s
+    pub fn is_slow_due(&self, now_s: f64, power: bool) -> bool {
+        self.storage_s <= now_s || power && self.plug_s.min(self.level_s) <= now_s
     }
 }
 
@@ -153,8 +154,19 @@ mod tests {
     fn with_events_power_is_looked_at_once_a_minute() {
         let dues = Dues::new(&seen(), &sensed(), None, false);
         assert_eq!((dues.plug_s, dues.level_s), (1050.0, 1050.0));
-        assert!(!dues.is_power_due(1049.9));
-        assert!(dues.is_power_due(1050.0));
+        assert_eq!(dues.storage_s, 1020.0);
+        assert!(!dues.is_slow_due(1019.9, true));
+        assert!(
+            dues.is_slow_due(1020.0, false),
+            "storage is asked with power"
+        );
+        let read = Dues {
+            storage_s: f64::INFINITY,
+            ..dues
+        };
+        assert!(!read.is_slow_due(1049.9, true));
+        assert!(read.is_slow_due(1050.0, true));
+        assert!(!read.is_slow_due(1050.0, false), "nobody waits for it");
     }
 
     #[test]

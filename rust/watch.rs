@@ -13,9 +13,6 @@ use crate::rules::{Need, Rules, Verdict};
 use crate::sampler::Sampler;
 use crate::sys::{Bells, Machine, System};
 
-/// How old power may be while only load is waited for.
-const SLOW_MAX_AGE_S: f64 = 30.0;
-
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -227,10 +224,10 @@ impl<M: Machine> Wait<'_, M> {
     /// Looks at the machine, and lets the rules judge.
     fn sample(&mut self, need: &Need, dues: &Dues) -> Result<(), Error> {
         let now_s = self.now_s();
-        let slow_max_age_s = if need.power && dues.is_power_due(now_s) {
+        let slow_max_age_s = if dues.is_slow_due(now_s, need.power) {
             0.0
         } else {
-            SLOW_MAX_AGE_S
+            f64::INFINITY
         };
         let sample = lock(&self.watch.sampler)
             .sample(now_s, slow_max_age_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from backend.waits import (
     IDLE,
     LONG_S,
     NOTHING,
+    STORAGE,
     TIMER,
     TOLD,
     VERDICT,
@@ -257,6 +259,25 @@ def test_it_does_not_wake_up_for_nothing(backend: Backend, tmp_path: Path) -> No
     assert watched[1] is not None
     assert after[:-1] == before[:-1]
     assert 1 <= after[-1] - before[-1] <= 2
+
+
+def test_storage_that_is_due_is_asked_once(laptop: Laptop) -> None:
+    """It is due at a full second, and so before it is 30 s old."""
+    laptop.plug(True)
+    due_s = math.floor(time.monotonic()) + 1.0
+    laptop.look(at_s=due_s - 29.05)
+    before = reads_of_this_thread()
+    until_s = time.time() + due_s + 0.9 - time.monotonic()
+    ids = [laptop.rules.compile(STORAGE)]
+    why, sample, *_ = laptop.watch.wait(ids, [], [], TOLD, until_s)
+    assert why == TIMER
+    assert sample is not None
+    assert reads_of_this_thread() - before < 300
+
+
+def reads_of_this_thread() -> int:
+    """How many system calls of it have read from files so far."""
+    return int(Path("/proc/thread-self/io").read_text().split("syscr:")[1].split()[0])
 
 
 def test_what_cannot_be_waited_for_is_refused(laptop: Laptop) -> None:

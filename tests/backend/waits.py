@@ -37,6 +37,7 @@ def asking(*, hard: ConstraintRow = NOTHING, task_class: int = 3) -> Requirement
 CHARGING = asking(hard=(1, 0.0, 0, 0, 0))
 IDLE = asking(hard=(1 << 3, 0.0, 0, 0, 0))
 CONNECTED = asking(hard=(1 << 4, 0.0, 0, 0, 0))
+STORAGE = asking(hard=(1 << 6, 0.0, 0, 0, 0))
 
 
 class Laptop:
@@ -57,9 +58,9 @@ class Laptop:
         self.machine.supply("AC", online=int(online))
         self.machine.supply("BAT0", status="Charging" if online else "Discharging")
 
-    def look(self, told: ToldRow = TOLD) -> None:
+    def look(self, told: ToldRow = TOLD, at_s: float | None = None) -> None:
         """Sample, and let the rules know, as a program does before it waits."""
-        now_s = time.monotonic()
+        now_s = time.monotonic() if at_s is None else at_s
         power, _, _, _, _, _, idle, _ = self.sampler.sample(now_s, 0.0)
         assert power is not None
         minute, network, present, custom = told

@@ -78,9 +78,14 @@ class Dues(NamedTuple):
     load_s: float
     storage_s: float
 
-    def is_power_due(self, now_s: float) -> bool:
-        """Whether power is to be read at this moment if anybody waits for it."""
-        return min(self.plug_s, self.level_s) <= now_s
+    def is_slow_due(self, now_s: float, power: bool) -> bool:
+        """Whether power and storage are to be read at this moment.
+
+        Args:
+            now_s: the moment.
+            power: whether anybody waits for a change of power.
+        """
+        return self.storage_s <= now_s or (power and min(self.plug_s, self.level_s) <= now_s)
 
 
 def next_dues(seen: Seen, sensed: Sensed, power_event_s: float | None, user_present: bool) -> Dues:

@@ -23,9 +23,6 @@ _EXECUTE_NOW = 0
 _ENDS = (_EXECUTE_NOW, 3)
 """Verdicts that no task waits with: to execute now, and to expire."""
 
-_SLOW_MAX_AGE_S = 30.0
-"""How old power may be while only load is waited for."""
-
 
 class _Watched:
     """Requirements, by how they were found."""
@@ -129,7 +126,7 @@ class Watch:
                 self._power_event_s = now_s
             why = _why(rung)
             if why is None and need.due_s <= now_s:
-                last = self._sample(need.power and dues.is_power_due(now_s), now_s, told)
+                last = self._sample(dues.is_slow_due(now_s, need.power), now_s, told)
         if last is None:
             return why, None, time.monotonic(), time.time()
         return (why, *last)
@@ -143,10 +140,10 @@ class Watch:
         return next_dues(self._rules.seen(), sensed, self._power_event_s, user_present)
 
     def _sample(
-        self, power_due: bool, now_s: float, told: ToldRow
+        self, is_slow_due: bool, now_s: float, told: ToldRow
     ) -> tuple[SampleRow, float, float]:
         """Look at the machine, and let the rules judge."""
-        sample = self._sampler.sample(now_s, 0.0 if power_due else _SLOW_MAX_AGE_S)
+        sample = self._sampler.sample(now_s, 0.0 if is_slow_due else math.inf)
         wall_s = time.time()
         power, cpu, memory, _, _, storage, idle, _ = sample
         minute, network, user_present, custom = told
