@@ -261,6 +261,20 @@ def test_it_does_not_wake_up_for_nothing(backend: Backend, tmp_path: Path) -> No
     assert 1 <= after[-1] - before[-1] <= 2
 
 
+def test_idleness_may_be_weeks_away(backend: Backend, machine: Machine) -> None:
+    laptop = Laptop(backend, machine, IdleRules(dwell_s=1e9))
+    laptop.machine.cpu(100, 1000)
+    laptop.look(at_s=time.monotonic() - 100.0)
+    laptop.machine.cpu(100, 9000)
+    laptop.look(at_s=time.monotonic() - 50.0)
+    try:
+        assert laptop.wait(waiting=IDLE, for_s=0.1)[0] == TIMER
+        laptop.watch.wake()
+        assert laptop.wait(waiting=IDLE, for_s=None)[0] == WOKEN
+    finally:
+        laptop.watch.close()
+
+
 def test_storage_that_is_due_is_asked_once(laptop: Laptop) -> None:
     """It is due at a full second, and so before it is 30 s old."""
     laptop.plug(True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOOK_AT_FILES_S = 1.0
 _LOOK_AT_CLOCK_S = 60.0  # it may have been set, and goes on while the machine sleeps
+_LONGEST_S = 86_400.0  # poll(2) counts milliseconds in 32 bits
 _KERNEL_GROUP = 1  # of messages that the kernel itself sends; udev sends to another
 _NETLINK_KOBJECT_UEVENT = 15
 _POWER_SUPPLY = b"\0SUBSYSTEM=power_supply\0"
@@ -94,7 +95,7 @@ class Bells:
         Returns:
             What rang. It may be nothing before the time is over.
         """
-        bounds_s = [] if timeout_s is None else [timeout_s]
+        bounds_s = [] if timeout_s is None else [min(timeout_s, _LONGEST_S)]
         if until_wall_s is not None:
             bounds_s.append(min(max(0.0, until_wall_s - time.time()), _LOOK_AT_CLOCK_S))
         if self._stamps:
