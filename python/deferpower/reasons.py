@@ -64,7 +64,7 @@ def _row_reason(scene: Scene, row: int) -> Reason:
     seen = _battery(scene)
     level = 0.0 if power is None else power.percent or 0.0
     # Below where it is well again, an idle machine may have been let in by its idleness alone.
-    if level >= _well(scene, line) or (level > line and scene.reading.idle_since_s is None):
+    if level > line and (level >= _well(scene, line) or scene.reading.idle_since_s is None):
         wanted = f"more than {_percent(line)}"
         return Reason("level_ok", wanted, seen, f"{seen}, more than {_percent(line)}")
     return Reason("idle", "an idle machine", f"idle, {seen}", f"machine is idle, {seen}")

@@ -151,7 +151,7 @@ impl Machine {
     }
 }
 
-/// A line that a level must be above. Once failed, only `well` or more passes again.
+/// A line that a level must be above, and once it was not, at `well` or more, too.
 #[derive(Debug)]
 struct Line {
     line: f64,
@@ -169,8 +169,7 @@ impl Line {
     fn update(&mut self, level: Option<f64>) {
         self.passes = match level {
             None => true,
-            Some(level) if self.passes => level > self.line,
-            Some(level) => level >= self.well,
+            Some(level) => level > self.line && (self.passes || level >= self.well),
         };
     }
 }

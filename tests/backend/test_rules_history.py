@@ -210,3 +210,31 @@ def test_taking_the_battery_out_ends_its_history(backend_name: str) -> None:
     assert scheduler.schedule_task(SUSPENDABLE, a_reading(at_s=10)).execute_now
     in_again = a_reading(on_battery(51.0), at_s=20)
     assert scheduler.schedule_task(SUSPENDABLE, in_again).execute_now
+
+
+@pytest.mark.parametrize(
+    ("rules", "task", "power"),
+    [
+        ({"hysteresis_points": 0}, SUSPENDABLE, on_battery(50.0)),
+        ({"battery_threshold": 100}, SUSPENDABLE, on_battery(100.0)),
+        ({"normal_above": 100}, NORMAL, on_battery(100.0)),
+        ({"battery_well": 15}, NOT_LOW, plugged_in(15.0)),
+    ],
+)
+def test_a_level_that_stays_at_a_line_is_never_above_it(
+    backend_name: str, rules: dict[str, float], task: Task, power: Power
+) -> None:
+    """Where being well again takes no more than the line itself."""
+    scheduler = IntelligentScheduler(backend=backend_name, scheduling_rules=rules)
+    readings = powers([power] * 5)
+    starts = [scheduler.schedule_task(task, reading).execute_now for reading in readings]
+    assert not any(starts)
+
+
+def test_an_idle_machine_at_a_line_that_cannot_be_passed_starts_by_its_idleness(
+    backend_name: str,
+) -> None:
+    rules = {"battery_threshold": 100}
+    scheduler = IntelligentScheduler(backend=backend_name, scheduling_rules=rules)
+    decision = scheduler.schedule_task(SUSPENDABLE, a_reading(on_battery(100.0), idle=True))
+    assert [reason.code for reason in decision.reasons] == ["idle"]

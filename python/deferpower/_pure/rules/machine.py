@@ -9,7 +9,7 @@ from deferpower.errors import ConfigError
 
 
 class Line:
-    """A line that a level must be above. Once failed, only ``well`` or more passes again."""
+    """A line that a level must be above, and once it was not, at ``well`` or more, too."""
 
     __slots__ = ("line", "passes", "well")
 
@@ -28,7 +28,7 @@ class Line:
         if level is None:
             self.passes = True
         else:
-            self.passes = level > self.line if self.passes else level >= self.well
+            self.passes = level > self.line and (self.passes or level >= self.well)
 
 
 class Plug:
