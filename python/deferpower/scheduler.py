@@ -25,6 +25,7 @@ from deferpower._facts import facts_row
 from deferpower.constraints import Constraints
 from deferpower.device import Device
 from deferpower.errors import ConfigError, TaskError
+from deferpower.localtime import renew_system_zone
 from deferpower.reasons import (
     SOFT_SHIFT,
     Scene,
@@ -525,5 +526,6 @@ def _facts(reading: Reading, local_minute: int, custom: int) -> FactsRow:
 
 
 def _system_minute(wall_s: float) -> int:
+    renew_system_zone()
     local = time.localtime(wall_s)
     return local.tm_hour * 60 + local.tm_min
