@@ -90,6 +90,13 @@ def test_at_its_deadline_a_job_runs_whatever_holds(backend: str) -> None:
     assert told.on_battery_jobs_percent == told.on_battery_time_percent == 100.0
 
 
+def test_a_job_starts_as_soon_as_a_preference_is_dropped(backend: str) -> None:
+    life = a_life((600, 60, False, BUSY))
+    prefers = Task(task_class="background", prefer=Constraints(charging=True), created_s=0.0)  # type: ignore[arg-type]
+    (run,) = runs_of(life, ONCE, prefers)
+    assert minutes(run) == [(288, 348)]
+
+
 def test_a_job_that_its_deadline_finds_paused_goes_on(backend: str) -> None:
     life = a_life((40, 60, True, BUSY), (600, 60, False, BUSY))
     (run,) = runs_of(life, ONCE, a_task(charging=True))

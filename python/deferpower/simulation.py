@@ -147,6 +147,7 @@ def replay(
         *(scene.start_s for scene in scenes),
         *(seen_s + dwell_s for seen_s in (*submissions, *_first_plugged(scenes))),
         *_window_edges(life, task),
+        *_drops(task, submissions, workload.deadline_s, thresholds),
     }
     if see is not None:
         moments.update(range(life.start_s - life.start_s % 3600, life.end_s, 3600))
@@ -303,6 +304,18 @@ def _first_plugged(scenes: Sequence[Scene]) -> Iterator[float]:
         if is_plugged and not was_plugged:
             yield scene.start_s
         was_plugged = is_plugged
+
+
+def _drops(
+    task: Task, submissions: Sequence[float], life_s: float, thresholds: Thresholds
+) -> Iterator[float]:
+    """When each job drops something that it only prefers."""
+    if not task.prefer.codes():
+        return
+    *fractions, before_s, _ = thresholds.relaxation()
+    for created_s in submissions:
+        yield from (created_s + fraction * life_s for fraction in fractions)
+        yield created_s + life_s - before_s
 
 
 def _window_edges(life: Life, task: Task) -> Iterator[float]:
