@@ -129,7 +129,7 @@ def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"policy: no file '.*missing.toml'; name a TOML file"):
         Policy.load(tmp_path / "missing.toml")
-    with pytest.raises(ConfigError, match=r"policy: cannot read '.*': Is a directory"):
+    with pytest.raises(ConfigError, match=r"policy: cannot read '.*': is a directory"):
         Policy.load(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"policy: cannot read '.*': it is not UTF-8"):

@@ -124,7 +124,7 @@ def test_what_is_no_text(tmp_path: Path) -> None:
         list(read_trace(path))
 
 
-@pytest.mark.parametrize(("name", "why"), [("none.csv", "No such file"), ("", "Is a directory")])
+@pytest.mark.parametrize(("name", "why"), [("none.csv", "no such file"), ("", "is a directory")])
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(ConfigError, match=f"trace: cannot read '{tmp_path}.*': {why}"):
         list(read_trace(tmp_path / name))

@@ -125,8 +125,12 @@ class Policy:
                         f"policy: no file {os.fspath(path)!r}; name a TOML file"
                     ) from None
             except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-                raise ConfigError(f"policy: cannot read {str(candidate)!r}: {reason}") from None
+                reason = "it is not UTF-8"
+                if isinstance(error, OSError):
+                    reason = (error.strerror or str(error)).lower()
+                raise ConfigError(
+                    f"policy: cannot read {str(candidate)!r}: {reason}; name a TOML file"
+                ) from None
         return cls()
 
     def classifier(self, backend: str | None = None) -> TaskClassifier:

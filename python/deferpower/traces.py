@@ -62,9 +62,8 @@ def read_trace(path: str | os.PathLike[str]) -> Iterator[Slot]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123
             yield from parse_trace(file, name)
     except OSError as error:
-        raise ConfigError(
-            f"trace: cannot read {name!r}: {error.strerror}; name a CSV file"
-        ) from None
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"trace: cannot read {name!r}: {reason}; name a CSV file") from None
 
 
 def parse_trace(lines: Iterable[str], name: str) -> Iterator[Slot]:
