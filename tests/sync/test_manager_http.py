@@ -151,7 +151,7 @@ class HttpTargetOf:
 def test_a_server_that_is_down_is_asked_once_for_each_wait(server: Server) -> None:
     server.behave = lambda request: Answer(503)
     device = FakeDevice()
-    with HttpTargetOf(server) as target:
+    with HttpTargetOf(server, timeout_s=20.0) as target:
         sync = BackgroundSyncManager(target, device=device, backoff_s=60, backoff_cap_s=60)
         sync.queue_many_for_sync(range(ITEMS))
         for _ in range(100):
