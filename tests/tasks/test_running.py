@@ -218,3 +218,14 @@ def test_a_callback_that_raises_harms_nobody(tasks: BackgroundTaskManager, caplo
     handle = tasks.task(lambda: 1, name="one").defer()
     assert [task.state for task in tasks.process_background_tasks()] == [TaskState.SUCCEEDED]
     assert (handle.result(0), told) == (1, ["submitted", "started", "succeeded"])
+
+
+def test_tasks_that_ask_for_hundreds_of_different_things_run(make: MakeManager) -> None:
+    tasks = make(path=None)
+    ran: list[int] = []
+    tasks.task(ran.append, name="note")
+    for number in range(600):
+        line = Constraints(battery_above=number / 20)
+        tasks.submit("note", [number], constraints=line, priority="high" if number == 7 else "low")
+    assert len(tasks.process_background_tasks(3)) == 3
+    assert ran == [7, 0, 1]
