@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from deferpower import BackgroundTaskManager, Constraints, TaskState
+from deferpower.store.turns import Claimed
 from deferpower.tasks.context import Context
 from deferpower.testing import FakeDevice
 from tasks.conftest import MakeManager
@@ -229,3 +230,27 @@ def test_tasks_that_ask_for_hundreds_of_different_things_run(make: MakeManager) 
         tasks.submit("note", [number], constraints=line, priority="high" if number == 7 else "low")
     assert len(tasks.process_background_tasks(3)) == 3
     assert ran == [7, 0, 1]
+
+
+def test_a_stop_that_is_final_is_not_taken_back_by_another_thread() -> None:
+    class Late(threading.Event):
+        """Is cleared only after another thread had the time to make the stop final."""
+
+        def clear(self) -> None:
+            stopping.start()
+            stopping.join(0.1)
+            super().clear()
+
+    ctx = Context(
+        Claimed(1, 1, "[[],{}]", 1, 0, 0.0, 0.0, None, None),
+        "note",
+        "key",
+        lambda *_: "",
+        lambda _: [],
+    )
+    ctx._asked = Late()
+    stopping = threading.Thread(target=ctx.ask_to_stop, args=["shutting down"], kwargs={"final": 1})
+    ctx.ask_to_stop("on battery")
+    ctx.take_back_stop()
+    stopping.join()
+    assert (ctx.should_stop, ctx.stop_reason) == (True, "shutting down")

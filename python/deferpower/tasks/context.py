@@ -52,6 +52,8 @@ class Context:
         self._save = save
         self._results = results
         self._asked = threading.Event()
+        # Else one thread could take back what another has just made final, and nobody asks again.
+        self._changing = threading.Lock()
 
     @property
     def resumed_from(self) -> Any:
@@ -102,20 +104,23 @@ class Context:
 
     def ask_to_stop(self, reason: str, *, final: bool = False) -> None:
         """Tell the task to stop; the first reason stays, unless only a later one is final."""
-        if self.is_final or (self._asked.is_set() and not final):
-            return
-        self.is_final = final
-        self.was_asked = True
-        self.stop_reason = reason
-        self._asked.set()
+        with self._changing:
+            if self.is_final or (self._asked.is_set() and not final):
+                return
+            self.is_final = final
+            self.was_asked = True
+            self.stop_reason = reason
+            self._asked.set()
         self.changed()
 
     def take_back_stop(self) -> None:
         """Let the task go on, if it has not stopped yet and the stop was not final."""
-        if not self.is_final and self._asked.is_set():
+        with self._changing:
+            if self.is_final or not self._asked.is_set():
+                return
             self._asked.clear()
             self.stop_reason = None
-            self.changed()
+        self.changed()
 
 
 def _nothing() -> None:
