@@ -28,8 +28,12 @@ class QuietThread(ABC):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread; where there can be none, it is over."""
+        try:
+            self._thread.start()
+        except BaseException:
+            self._watch.close()
+            raise
 
     def wake(self) -> None:
         """Have the thread go round once more."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deferpower import BackgroundTaskManager, Constraints, Context, Device, TaskState
-from deferpower.errors import StoreError, TaskError
+from deferpower.errors import QueueFull, StoreError, TaskError
 from deferpower.testing import FakeDevice
 from tasks.conftest import MakeManager
 from tasks.support import BOUND_S, until
@@ -609,3 +609,18 @@ def test_conditions_that_fall_away_are_told_to_a_running_task(
 def test_waiting_for_a_task_that_is_not_there(make: MakeManager) -> None:
     with pytest.raises(TaskError, match="no such task"):
         make().result(5)
+
+
+def test_a_start_that_failed_can_be_tried_again(make: MakeManager) -> None:
+    tasks = make(max_queued=1)
+    ran = threading.Event()
+    tasks.task(ran.set, name="beat", every_s=60)
+    first = tasks.submit("elsewhere")
+    with pytest.raises(QueueFull):
+        tasks.start()
+    tasks.stop()
+    with pytest.raises(QueueFull):
+        tasks.start()
+    first.cancel()
+    tasks.start()
+    assert ran.wait(BOUND_S)

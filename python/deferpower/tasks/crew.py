@@ -35,13 +35,18 @@ class Crew:
 
         Args:
             service: makes it.
-            prepare: called before it begins.
+            prepare: called before; what it raises leaves all as it was, so that a later call
+                starts the thread.
         """
         with self._lock:
             if self.service is None and not self._is_over:
-                self.service = service()
                 prepare()
-                self.service.start()
+                self.service = service()
+                try:
+                    self.service.start()
+                except BaseException:
+                    self.service = None
+                    raise
 
     def run_here(self, most: int, only: int | None = None) -> list[int]:
         """Run up to so many tasks that may start in this thread; their ids.
