@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from deferpower import BackgroundTaskManager, Constraints, Context, Device, TaskState
-from deferpower.errors import QueueFull, StoreError, TaskError
+from deferpower._contract import Rules, Watch
+from deferpower.errors import QueueFull, SensorError, StoreError, TaskError
 from deferpower.testing import FakeDevice
 from tasks.conftest import MakeManager
 from tasks.support import BOUND_S, until
@@ -624,3 +625,24 @@ def test_a_start_that_failed_can_be_tried_again(make: MakeManager) -> None:
     first.cancel()
     tasks.start()
     assert ran.wait(BOUND_S)
+
+
+def test_who_cannot_wait_leaves_nobody_waiting(make: MakeManager, backend_name: str) -> None:
+    class Scarce(FakeDevice):
+        """One that has too few descriptors at first."""
+
+        fails = True
+
+        def open_watch(self, rules: Rules) -> Watch:
+            if self.fails:
+                self.fails = False
+                raise SensorError("too many open files")
+            return super().open_watch(rules)
+
+    tasks = make(device=Scarce(plugged=False, percent=90, backend=backend_name))
+    handle = tasks.submit("elsewhere")
+    with pytest.raises(SensorError):
+        handle.wait(0)
+    with pytest.raises(TimeoutError):
+        handle.wait(0)
+    until(lambda: "deferpower-ends" not in [thread.name for thread in threading.enumerate()])

@@ -73,12 +73,12 @@ class Waiters:
         An end before this is not told: look once more, inside.
         """
         entry = _Call(call, threading.current_thread().daemon)
-        with self._lock:
-            self._calls.setdefault(task_id, []).append(entry)
-            self._nobody.clear()
-            if self._watch is None and self._database.wal_path is not None:
-                self._watch = self._follow(self._database.wal_path)
         try:
+            with self._lock:
+                self._calls.setdefault(task_id, []).append(entry)
+                self._nobody.clear()
+                if self._watch is None and self._database.wal_path is not None:
+                    self._watch = self._follow(self._database.wal_path)
             yield
         finally:
             with self._lock:
@@ -114,12 +114,16 @@ class Waiters:
 
     def _follow(self, path: str) -> Watch:
         watch = self._open_watch()
-        watch.follow(path)
-        if not self._is_known:
-            self._is_known = True
-            stop_at_exit(self)
-        # No daemon: the program's end would find it in the midst of native code.
-        threading.Thread(target=self._run, args=(watch,), name="deferpower-ends").start()
+        try:
+            watch.follow(path)
+            if not self._is_known:
+                stop_at_exit(self)
+                self._is_known = True
+            # No daemon: the program's end would find it in the midst of native code.
+            threading.Thread(target=self._run, args=(watch,), name="deferpower-ends").start()
+        except BaseException:
+            watch.close()
+            raise
         return watch
 
     def _run(self, watch: Watch) -> None:
