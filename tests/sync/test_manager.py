@@ -17,6 +17,7 @@ import pytest
 
 from deferpower import BackgroundSyncManager, ConfigError, QueueFull, StoreError
 from deferpower.policy import Policy
+from deferpower.store.payloads import Payloads
 from deferpower.sync import BatchRefused, Limits, Outcome, SyncItem, TargetUnavailable
 from deferpower.testing import FakeDevice
 
@@ -616,6 +617,17 @@ def test_what_a_crash_left_is_swept_away(make: Make, tmp_path: Path) -> None:
     assert not orphan.exists()
     assert stranger.exists()
     assert again.data(item) == LARGE
+
+
+def test_an_interrupt_after_the_commit_leaves_the_file_to_the_next_sweep(tmp_path: Path) -> None:
+    files = Payloads(str(tmp_path / "sync.db"))
+    token = os.urandom(16)
+    with pytest.raises(KeyboardInterrupt), files.writing([(token, LARGE)]):
+        raise KeyboardInterrupt  # nobody knows whether what names it was committed
+    files.sweep(lambda: [token])
+    assert files.path(token).read_bytes() == LARGE
+    files.sweep(list)
+    assert payloads(tmp_path) == []
 
 
 def test_a_link_in_the_place_of_the_directory_is_refused(

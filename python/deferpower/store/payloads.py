@@ -35,7 +35,8 @@ class Payloads:
     def writing(self, contents: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
         """Have files on the disk before the block runs, which commits what names them.
 
-        If it fails, they go again. No sweep comes in between.
+        If it fails, they go again. No sweep comes in between. After an interrupt they stay, since
+        it may have come after the commit: the next sweep can tell.
 
         Raises:
             StoreError: one cannot be written.
@@ -48,7 +49,7 @@ class Payloads:
                     self._write(directory, token, content)
                 os.fsync(directory)
                 yield
-            except BaseException as error:
+            except Exception as error:
                 self.remove(written)
                 if isinstance(error, OSError) and not isinstance(error, StoreError):
                     raise refused(str(self._directory), error) from error
