@@ -115,15 +115,15 @@ class Runner:
         with self._lock:
             wanted = min(self._room(), self._threads + self._worker.ready)
             starting = 0 if self._stopping else max(0, wanted - self._threads)
-        for _ in range(starting):
-            with self._lock:
-                self._threads += 1
+            # Counted at once: another thread that asks meanwhile must not start as many again.
+            self._threads += starting
+        for started in range(starting):
             try:
                 # No daemon: at the end of the program a task that runs may end, too.
                 threading.Thread(target=self._run_all, name="deferpower-task").start()
             except BaseException:
                 with self._lock:
-                    self._threads -= 1
+                    self._threads -= starting - started
                 raise
 
     def _room(self) -> int:
@@ -298,14 +298,15 @@ class Runner:
             yield
             return
         ahead: int | None = awaited
-        while ahead is not None and (other := runs.get(ahead)) is not None:
-            if other is run:
-                raise TaskError(
-                    f"task {run.id} ({run.spec.name}): it would wait for itself, as task {awaited} "
-                    "ends only after it; have one of them deferred with after="
-                )
-            ahead = other.waits_for
-        run.waits_for = awaited
+        with self._lock:  # else two could begin to wait for each other, and neither see it
+            while ahead is not None and (other := runs.get(ahead)) is not None:
+                if other is run:
+                    raise TaskError(
+                        f"task {run.id} ({run.spec.name}): it would wait for itself, as task "
+                        f"{awaited} ends only after it; have one of them deferred with after="
+                    )
+                ahead = other.waits_for
+            run.waits_for = awaited
         self.rested()
         try:
             yield
