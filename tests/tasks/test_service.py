@@ -642,7 +642,7 @@ def test_who_cannot_wait_leaves_nobody_waiting(make: MakeManager, backend_name: 
     tasks = make(device=Scarce(plugged=False, percent=90, backend=backend_name))
     handle = tasks.submit("elsewhere")
     with pytest.raises(SensorError):
-        handle.wait(0)
+        handle.result(0)
     with pytest.raises(TimeoutError):
-        handle.wait(0)
+        handle.result(0)
     until(lambda: "deferpower-ends" not in [thread.name for thread in threading.enumerate()])
