@@ -192,14 +192,6 @@ def failures(cursor: apsw.Cursor, task: int) -> list[tuple[int, float | None, fl
     ).fetchall()
 
 
-def count(cursor: apsw.Cursor) -> dict[State, int]:
-    """How many tasks there are in each state."""
-    counts = dict.fromkeys(State, 0)
-    for state, number in cursor.execute("SELECT state, count(*) FROM tasks GROUP BY state"):
-        counts[State(state)] = number
-    return counts
-
-
 def prune(cursor: apsw.Cursor, ended_before_s: float, limit: int) -> int:
     """Delete tasks that ended before then, the newest task of all left; how many."""
     # Ids must not be used again: the newest is kept, since the next id follows it. What others

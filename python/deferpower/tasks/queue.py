@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from deferpower.constraints import ANYTIME
 from deferpower.errors import TaskError
-from deferpower.store import chains, logs
+from deferpower.store import chains, counts, logs
 from deferpower.store import tasks as rows
 from deferpower.store.database import Database, Durability
 from deferpower.store.records import ENDED, State, TaskRow, damaged
@@ -203,8 +203,8 @@ class Queue:
 
     def stats(self) -> dict[TaskState, int]:
         """How many tasks there are in each state."""
-        counts = self.database.read(rows.count)
-        return {TaskState.of(state): number for state, number in counts.items()}
+        found = self.database.read(counts.by_state)
+        return {TaskState.of(state): number for state, number in found.items()}
 
     def prune(self, ended_before_s: float) -> int:
         """Delete what ended before then; how many."""
