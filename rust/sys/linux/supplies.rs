@@ -1,8 +1,9 @@
 //! The power supplies of `/sys/class/power_supply`, and the USB-C ports that feed them.
 //!
 //! Supplies come and go, so their directory is listed at every read. Which attributes a supply has
-//! is found when it appears: the kernel settles that when it registers the device. Below a root
-//! that is a copy, absent attributes are looked for at every read.
+//! the kernel settles when it registers the device, but it lists the device a little before: an
+//! absent one is looked for again until a read after the one that first found the type. Below a
+//! root that is a copy, absent attributes are looked for at every read.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
@@ -90,6 +91,8 @@ pub(super) struct HeldSupply {
     /// Which port is its own, where its name tells.
     port_number: Option<u8>,
     supply: Supply,
+    /// How many reads that find its type still look for what was absent.
+    looks: u8,
     /// A bit for every attribute that failed at the last read.
     unread: u16,
     /// Why its directory cannot be opened; `Absent` if it is none.
@@ -112,6 +115,7 @@ impl HeldSupply {
             },
             port_number,
             supply: Supply::default(),
+            looks: 2,
             unread: 0,
             fault: None,
         }
@@ -138,10 +142,11 @@ impl HeldSupply {
         self.supply = Supply::default();
         self.unread = 0;
         let dir = self.dir.open(class, ground)?;
+        let looks_again = ground == Ground::Ordinary || self.looks > 0;
         let supply = &mut self.supply;
         let mut take = |supply: &mut Supply, attribute: Attribute| {
             let file = &mut self.attributes[attribute as usize];
-            if ground == Ground::Ordinary {
+            if looks_again {
                 file.look_again();
             }
             match file.read(dir, ground, buffer) {
@@ -157,6 +162,9 @@ impl HeldSupply {
             if supply.role() == Role::EmptyBay {
                 break;
             }
+        }
+        if self.attributes[Attribute::Type as usize].fault().is_none() {
+            self.looks = self.looks.saturating_sub(1);
         }
         if supply.may_have_port()
             && supply.role() == Role::Adapter
@@ -209,9 +217,7 @@ impl Ports {
         let only_wanted = self.ports.iter().any(|port| is_wanted(&port.name));
         for port in &mut self.ports {
             if !only_wanted || is_wanted(&port.name) {
-                if ground == Ground::Ordinary {
-                    port.item.look_again();
-                }
+                port.item.look_again();
                 port.item
                     .read(dir, ground, buffer)
                     .into_iter()
@@ -292,6 +298,24 @@ mod tests {
         fs::write(class.join(name).join("capacity"), capacity).unwrap();
     }
 
+    /// The kernel links a device into its class before it adds the attributes, one by one.
+    #[test]
+    fn a_supply_that_is_being_registered_is_looked_into_again() {
+        let root = tempfile::tempdir().unwrap();
+        let class = root.path().join("power_supply");
+        let typec = named(&root.path().join("typec"));
+        let mut supplies = Supplies::new(named(&class), typec, Ground::Kernel);
+        let mut buffer = Vec::new();
+        let mut power = || supplies.read(&mut buffer);
+        fs::create_dir_all(class.join("BAT0")).unwrap();
+        assert!(!power().present);
+        assert!(!power().present);
+        pack(&class, "BAT0", "50");
+        assert_eq!(power().percent, Some(50.0));
+        fs::write(class.join("BAT0/scope"), "Device\n").unwrap();
+        assert!(!power().present, "it turns out to be a mouse's");
+    }
+
     /// In sysfs nothing but the listing is asked whether a supply is still the same.
     #[test]
     fn a_supply_of_the_kernel_is_known_by_its_inode() {
@@ -303,6 +327,7 @@ mod tests {
         let mut percent = || supplies.read(&mut buffer).percent;
         assert_eq!(percent(), None);
         pack(&class, "BAT0", "50");
+        assert_eq!(percent(), Some(50.0));
         assert_eq!(percent(), Some(50.0));
         fs::write(class.join("BAT0/energy_now"), "9").unwrap();
         fs::write(class.join("BAT0/energy_full"), "10").unwrap();
