@@ -25,18 +25,17 @@ if TYPE_CHECKING:
     from deferpower.device import Device
     from deferpower.scheduler import IntelligentScheduler
 
-_MOST_NOTED = 1000
-
 
 class Known(NamedTuple):
-    """A spec, and what is needed of it for each of its tasks.
+    """What a queue needs to know of a spec for each of its tasks.
 
     Attributes:
+        token: of the queue that knows it.
         lane: where its tasks wait that have no preference and no deadline.
         prefers: whether they have preferences, and so lanes by their age.
     """
 
-    spec: Spec
+    token: object
     id: int
     lane: int
     rank: int
@@ -75,7 +74,7 @@ class Queue:
         self.id = self._store_id()
         self.latest_s = 0.0
         self._specs_by_id: dict[int, Spec] = {}
-        self._known: dict[int, Known] = {}
+        self._token = object()
 
     def _store_id(self) -> str:
         select = "SELECT value FROM meta WHERE name = 'store_id'"
@@ -98,15 +97,13 @@ class Queue:
 
     def known(self, spec: Spec, now_s: float) -> Known:
         """What is known of a spec. Opens transactions of its own, for one that is new."""
-        # By identity, since hashing a spec takes longer than the rest; so the spec is held, too.
-        found = self._known.get(id(spec))
-        if found is None:
+        # Noted on the spec, and gone with it: a call with options of its own makes one for itself.
+        found: Known | None = getattr(spec, "_known", None)
+        if found is None or found.token is not self._token:
             lane, _ = self.lanes.place(spec, now_s, None, now_s)
             spec_id = self.specs.id_of(spec.to_text())
-            if len(self._known) > _MOST_NOTED:
-                self._known.clear()
-            found = Known(spec, spec_id, lane, spec.rank, spec.prefer != ANYTIME)
-            self._known[id(spec)] = found
+            found = Known(self._token, spec_id, lane, spec.rank, spec.prefer != ANYTIME)
+            object.__setattr__(spec, "_known", found)
         return found
 
     def lane_of(

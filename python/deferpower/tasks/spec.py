@@ -24,8 +24,14 @@ _PRIORITIES = {"high": 1, "normal": 0, "low": -1}
 _CRITICAL_RAISE = 10
 
 
+class _Noted:
+    """Room for what a queue notes on a spec; no part of its value."""
+
+    __slots__ = ("_known",)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(_Noted):
     """How a task is to be run; kept once for all tasks that share it.
 
     Attributes:
