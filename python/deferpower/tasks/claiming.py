@@ -62,7 +62,7 @@ class Claiming:
         self._slots = slots
         self._in_threads = in_threads
         self._share = 1
-        self._passed_over: set[int] = set()
+        self._passed_over: set[str | tuple[str, ...]] = set()
         self._starts: dict[int, Outcome] = {}
         self.suspect: int | None = None
 
@@ -145,14 +145,15 @@ class Claiming:
         return False
 
     def _pass_over(self, lane_id: int) -> None:
-        """Say once that this program cannot run the tasks of a lane."""
-        if lane_id in self._passed_over:
-            return
-        self._passed_over.add(lane_id)
+        """Say that this program cannot run the tasks of a lane, once for all lanes of one cause."""
         lane = self._queue.lanes[lane_id]
+        conditions = (*lane.task.constraints.custom, *lane.task.prefer.custom)
+        cause = lane.name if lane.set_id is not None else conditions
+        if cause in self._passed_over:
+            return
+        self._passed_over.add(cause)
         if lane.set_id is None:
-            asked = (*lane.task.constraints.custom, *lane.task.prefer.custom)
-            what = f"ask for {', '.join(map(repr, asked))}, of which one is no condition"
+            what = f"ask for {', '.join(map(repr, conditions))}, of which one is no condition"
         else:
             what = f"wait for a function named {lane.name!r}, which is not registered"
         _log.warning("tasks %s in this program; they run once it is there", what)
