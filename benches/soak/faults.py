@@ -63,6 +63,9 @@ class Process:
             URL: url,
             "DEFERPOWER_ROOT": str(place.root),
             "PYTHONPATH": f"{_PACKAGE}:{REPOSITORY}",
+            # By itself glibc gives threads pools of their own, and keeps in each what was freed
+            # there: up to 6 MB that creep up for many minutes and hide what a process holds.
+            "MALLOC_ARENA_MAX": "1",
         }
         if pure:
             env["DEFERPOWER_BACKEND"] = "pure"
