@@ -70,8 +70,8 @@ def test_a_worker_and_those_who_wait_for_it_leave_nothing_behind(
 
     async def go_round() -> None:
         naps = [await tasks.submit_async("nap", [0.0], priority="low") for _ in range(3)]
-        assert [await handle.result(timeout_s=20) for handle in naps] == [0.0] * 3
-        assert await asyncio.to_thread(tasks.submit("nap", [0.0]).wait, 20) == 0.0
+        assert [await handle.result_async(timeout_s=20) for handle in naps] == [0.0] * 3
+        assert await asyncio.to_thread(tasks.submit("nap", [0.0]).result, 20) == 0.0
 
     async def live(rounds: int) -> None:
         async with tasks:
