@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deferpower import ConfigError, Device
+from deferpower import ConfigError, Device, Policy
 from deferpower.resources import Recommendation, ResourceConstrainedProcessor
 
 SHORT, SPARE = 0.0, 1.0
@@ -214,3 +214,10 @@ def test_settings_that_cannot_be_used(arguments: dict[str, Any], message: str) -
 def test_paths_beside_a_device_are_refused(machine: Machine) -> None:
     with pytest.raises(ConfigError, match="storage_paths: name them to the device"):
         ResourceConstrainedProcessor(device=machine.device, storage_paths=["/"])
+
+
+def test_a_policys_pressure_threshold_of_1_leaves_pressure_out(machine: Machine) -> None:
+    machine.pressure(100.0)
+    assert Policy().resources(machine.device).check_resources().cpu_ok
+    judging = Policy("[resources]\npressure_threshold = 0.99")
+    assert not judging.resources(machine.device).check_resources().cpu_ok

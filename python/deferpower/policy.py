@@ -28,6 +28,8 @@ from deferpower.types import IdleRules
 FILE_NAME = "deferpower.toml"
 
 _RESOURCE_NAMES = ("memory_threshold", "cpu_threshold", "disk_threshold")
+_NO_PRESSURE = 1.0
+"""The threshold that leaves the kernel's pressure figure out."""
 # On battery at or below it nothing but critical work runs: one line, for rules and profile alike.
 _SHARED = "suspend_non_critical"
 
@@ -43,8 +45,8 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "idle": IdleRules()._asdict(),
         "resources": {
             **{name: getattr(Thresholds(), name) for name in _RESOURCE_NAMES},
-            # Looked at by `ResourceConstrainedProcessor` alone, and high enough never to matter.
-            "pressure_threshold": 1.0,
+            # Looked at by `ResourceConstrainedProcessor` alone; a file has no word for "none".
+            "pressure_threshold": _NO_PRESSURE,
         },
         "processing": {
             name: value for name, value in BATTERY_THRESHOLDS.items() if name != _SHARED
@@ -191,7 +193,9 @@ class Policy:
         Args:
             device: the machine; ``None`` opens one.
         """
-        lines = self._tables["resources"]
+        lines = dict(self._tables["resources"])
+        if lines["pressure_threshold"] == _NO_PRESSURE:
+            lines["pressure_threshold"] = None
         return ResourceConstrainedProcessor(**lines, device=device)
 
     def tables(self) -> dict[str, dict[str, tuple[Any, bool]]]:
