@@ -83,3 +83,26 @@ def test_a_worker_and_those_who_wait_for_it_leave_nothing_behind(
     asyncio.run(live(MANY))
     # What a moment leaves differs by a few: what it found of lanes, a thread that is about to end.
     until(lambda: all(more < MANY for more in (held() - before).values()))
+
+
+def test_a_run_that_has_ended_does_not_wait_for_a_garbage_collection(
+    tasks: BackgroundTaskManager,
+) -> None:
+    async def nap() -> None:
+        await asyncio.sleep(0)
+
+    def contexts() -> int:
+        return sum(type(thing) is Context for thing in gc.get_objects())
+
+    tasks.task(nap)
+    tasks.task(lambda: None, name="plain")
+    gc.collect()
+    gc.disable()
+    try:
+        with tasks:
+            for _ in range(20):
+                for name in ("nap", "plain"):
+                    tasks.submit(name).result(20)
+        until(lambda: contexts() == 0, "no context of a run")
+    finally:
+        gc.enable()

@@ -200,6 +200,7 @@ UNPAGED = frozenset({"deferpower.__version__"})
 HOUSEHOLD = frozenset(
     {
         "Context.ask_to_stop",
+        "Context.detach",
         "Context.take_back_stop",
         "Context.changed",
         "Context.was_asked",

@@ -113,6 +113,10 @@ class Context:
             self._asked.set()
         self.changed()
 
+    def detach(self) -> None:
+        """Tell nobody any more: who was told refers back, and only a collection would free both."""
+        self.changed = _nothing
+
     def take_back_stop(self) -> None:
         """Let the task go on, if it has not stopped yet and the stop was not final."""
         with self._changing:

@@ -331,6 +331,7 @@ class Worker:
 
     def note_end(self, run: Run, ended: Ended) -> None:
         """Have what became of a run written with the next turn."""
+        run.context.detach()
         self._ended.append((run, ended))
 
     def leave(self) -> None:
