@@ -258,6 +258,16 @@ Unmet: the bits of `CONSTRAINTS`; then one for "on battery, at or below the leve
 critical work runs" and one for "level too low for its class"; soft constraints 16 bits higher."""
 
 
+EXECUTE_NOW, DEFER_TO_BACKGROUND, DEFER_TO_CHARGING, EXPIRE = range(4)
+"""Verdicts as rows tell them."""
+
+ENDS_WAITING = (EXECUTE_NOW, EXPIRE)
+"""Verdicts that no task waits with."""
+
+SOFT_SHIFT = 16
+"""How much higher the bits of unmet soft constraints are."""
+
+
 class Rules(Protocol):
     """Decides for many tasks at once, and keeps the history that this needs.
 
@@ -357,6 +367,9 @@ WakeRow: TypeAlias = tuple[int, SampleRow | None, float, float]
 """Why a wait ended (0 its moment has come, 1 it was woken, 2 a followed file was written to, 3 a
 verdict is another one than was found), the last sample taken meanwhile, and monotonic_s and wall_s
 of that sample, or, where none was taken, of the end."""
+
+TIMER, WOKEN, FILE, VERDICT = range(4)
+"""Why a wait ended."""
 
 
 class Watch(Protocol):

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from deferpower._contract import CONSTRAINTS
+from deferpower._contract import CONSTRAINTS, SOFT_SHIFT
 from deferpower._facts import others_cpu_percent
 from deferpower.constraints import Constraints, clock_text
 from deferpower.task import Reason, Task, TaskClass
 from deferpower.thresholds import Thresholds
 from deferpower.types import Reading
-
-SOFT_SHIFT = 16
-"""How much higher the bits of unmet soft constraints are."""
 
 
 class Scene(NamedTuple):

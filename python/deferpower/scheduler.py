@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from deferpower import _backend
 from deferpower._contract import (
     CONSTRAINTS,
+    SOFT_SHIFT,
     ConstraintRow,
     FactsRow,
     OutcomeRow,
@@ -27,7 +28,6 @@ from deferpower.device import Device
 from deferpower.errors import ConfigError, TaskError
 from deferpower.localtime import renew_system_zone
 from deferpower.reasons import (
-    SOFT_SHIFT,
     Scene,
     row_reasons,
     unmet_reasons,

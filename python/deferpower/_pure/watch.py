@@ -8,7 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from deferpower._contract import SampleRow, ToldRow, WakeRow
+from deferpower._contract import (
+    ENDS_WAITING,
+    EXECUTE_NOW,
+    FILE,
+    TIMER,
+    VERDICT,
+    WOKEN,
+    SampleRow,
+    ToldRow,
+    WakeRow,
+)
 from deferpower._facts import facts_row
 from deferpower._pure.cadence import Dues, Need, next_dues
 from deferpower._pure.rules import Rules
@@ -18,11 +28,6 @@ from deferpower.errors import ConfigError
 if TYPE_CHECKING:
     from deferpower._pure.sys.bells import Bells, Rung
 
-_TIMER, _WOKEN, _FILE, _VERDICT = range(4)
-_EXECUTE_NOW = 0
-_ENDS = (_EXECUTE_NOW, 3)
-"""Verdicts that no task waits with: to execute now, and to expire."""
-
 
 class _Watched:
     """Requirements, by how they were found."""
@@ -31,9 +36,9 @@ class _Watched:
         self, waiting: Sequence[int], running: Sequence[int], stopped: Sequence[int]
     ) -> None:
         self._found: tuple[tuple[Sequence[int], bool, Callable[[int], bool]], ...] = (
-            (waiting, False, lambda verdict: verdict not in _ENDS),
-            (running, True, lambda verdict: verdict == _EXECUTE_NOW),
-            (stopped, True, lambda verdict: verdict != _EXECUTE_NOW),
+            (waiting, False, lambda verdict: verdict not in ENDS_WAITING),
+            (running, True, lambda verdict: verdict == EXECUTE_NOW),
+            (stopped, True, lambda verdict: verdict != EXECUTE_NOW),
         )
 
     def need(self, rules: Rules, dues: Dues) -> Need | None:
@@ -109,13 +114,13 @@ class Watch:
         until_wall_s: float | None,
     ) -> WakeRow:
         last: tuple[SampleRow, float, float] | None = None
-        why = _WOKEN if bells is None else None
+        why = WOKEN if bells is None else None
         while why is None:
             assert bells is not None
             dues = self._dues(bells.hears_power, told)
             need = watched.need(self._rules, dues)
             if need is None:
-                why = _VERDICT
+                why = VERDICT
                 break
             timeout_s = None
             if need.due_s < math.inf:
@@ -157,7 +162,7 @@ class Watch:
 
 def _why(rung: Rung) -> int | None:
     if rung.woken:
-        return _WOKEN
+        return WOKEN
     if rung.file:
-        return _FILE
-    return _TIMER if rung.timer else None
+        return FILE
+    return TIMER if rung.timer else None

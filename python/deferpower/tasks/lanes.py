@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from deferpower._contract import ENDS_WAITING, EXECUTE_NOW
 from deferpower.constraints import Constraints
 from deferpower.errors import TaskError
 from deferpower.localtime import HOUR_S
@@ -168,8 +169,10 @@ class Lanes:
         rows = self._scheduler.evaluate(running=False)
         outcomes = {}
         for lane_id, set_id, better in asked:
-            may_run = rows[set_id][0] == _EXECUTE_NOW and not better
-            kept_by = tuple(known for known in (set_id, *better) if rows[known][0] not in _ENDS)
+            may_run = rows[set_id][0] == EXECUTE_NOW and not better
+            kept_by = tuple(
+                known for known in (set_id, *better) if rows[known][0] not in ENDS_WAITING
+            )
             outcomes[lane_id] = Outcome(may_run, set_id, kept_by)
         return outcomes
 
@@ -185,7 +188,7 @@ class Lanes:
         outcomes = {}
         for lane_id, set_id in set_ids:
             if set_id is not None:
-                may_run = rows[set_id][0] == _EXECUTE_NOW
+                may_run = rows[set_id][0] == EXECUTE_NOW
                 outcomes[lane_id] = Outcome(may_run, set_id, () if may_run else (set_id,))
         return outcomes
 
@@ -212,10 +215,6 @@ class Lanes:
 
 
 _FIELDS = ("task_class", "constraints", "prefer", "override")
-
-
-_EXECUTE_NOW = list(Verdict).index(Verdict.EXECUTE_NOW)
-_ENDS = (_EXECUTE_NOW, list(Verdict).index(Verdict.EXPIRE))
 
 
 def _to_text(task: Task, spec: Spec, planned: Planned | None) -> str:

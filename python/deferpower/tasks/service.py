@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from deferpower._contract import FILE, WOKEN
 from deferpower.quiet import QuietThread
 from deferpower.store import workers
 from deferpower.tasks.trouble import Trouble
@@ -29,7 +30,6 @@ _PRUNE_S = 600.0
 _CALM_S = 0.02
 """Commits wake the thread no more often than this while it has work; and threads that were not
 back for so long are held up by a long task."""
-_WOKEN, _FILE = 1, 2
 
 
 class Service(QuietThread):
@@ -107,7 +107,7 @@ class Service(QuietThread):
         )
         self._device.take(wake)
         calm_s = self._looked_s + _CALM_S - time.monotonic()
-        if wake[0] in (_WOKEN, _FILE) and runs and calm_s > 0:
+        if wake[0] in (WOKEN, FILE) and runs and calm_s > 0:
             self._nudged.wait(calm_s)
         # After each wake: one for another reason may have taken note of the file, too.
         self._queue.database.wait_for_commit()

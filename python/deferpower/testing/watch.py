@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from deferpower._contract import ENDS_WAITING, EXECUTE_NOW, FILE, TIMER, VERDICT, WOKEN
 from deferpower._facts import facts_row
 from deferpower.errors import ConfigError
 from deferpower.testing.clock import ManualClock
@@ -18,9 +19,6 @@ from deferpower.testing.machine import Machine, State
 if TYPE_CHECKING:
     from deferpower._contract import FactsRow, Rules, ToldRow, WakeRow
 
-_TIMER, _WOKEN, _FILE, _VERDICT = range(4)
-_EXECUTE_NOW = 0
-_ENDS = (_EXECUTE_NOW, 3)  # verdicts that end the waiting of a task: execute now, expire
 
 _FILE_POLL_S = 0.01
 # File times come from a clock that ticks every 10 ms at the slowest: until a write is older than
@@ -78,7 +76,7 @@ class FakeWatch:
 
     def _wait(self, watched: _Watched, told: ToldRow, until_wall_s: float | None) -> WakeRow:
         if not (self._closed or watched.agree(self._rules)):
-            return self._wake(_VERDICT, None)
+            return self._wake(VERDICT, None)
         moments = self._moments = queue.SimpleQueue()
         last: _Moment | None = None
         with self._clock.listening(self._look):
@@ -92,13 +90,13 @@ class FakeWatch:
                         last = moment
                         self._rules.observe(moment.facts(told))
                         if not watched.agree(self._rules):
-                            return self._wake(_VERDICT, last)
+                            return self._wake(VERDICT, last)
                     if until_wall_s is not None and moment.wall_s >= until_wall_s:
-                        return self._wake(_TIMER, last)
+                        return self._wake(TIMER, last)
                 if self._a_file_changed():
-                    return self._wake(_FILE, last)
+                    return self._wake(FILE, last)
         self._woken = False
-        return self._wake(_WOKEN, last)
+        return self._wake(WOKEN, last)
 
     def wake(self) -> None:
         """End the wait of another thread, or the next one. A signal handler may call it."""
@@ -148,9 +146,9 @@ class _Watched(NamedTuple):
             ConfigError: nothing observed yet, an unknown id.
         """
         return (
-            all(verdict not in _ENDS for verdict in _verdicts(rules, self.waiting, False))
-            and all(verdict == _EXECUTE_NOW for verdict in _verdicts(rules, self.running, True))
-            and all(verdict != _EXECUTE_NOW for verdict in _verdicts(rules, self.stopped, True))
+            all(verdict not in ENDS_WAITING for verdict in _verdicts(rules, self.waiting, False))
+            and all(verdict == EXECUTE_NOW for verdict in _verdicts(rules, self.running, True))
+            and all(verdict != EXECUTE_NOW for verdict in _verdicts(rules, self.stopped, True))
         )
 
 

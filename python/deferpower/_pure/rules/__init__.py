@@ -10,6 +10,11 @@ import threading
 from typing import ClassVar, NamedTuple
 
 from deferpower._contract import (
+    DEFER_TO_BACKGROUND,
+    DEFER_TO_CHARGING,
+    EXECUTE_NOW,
+    EXPIRE,
+    SOFT_SHIFT,
     ConstraintRow,
     FactsRow,
     OutcomeRow,
@@ -24,11 +29,9 @@ from deferpower._pure.rules.machine import Line, Machine
 from deferpower.errors import ConfigError
 
 _CRITICAL, _CHARGING_ONLY, _BACKGROUND, _NORMAL = range(4)
-_EXECUTE_NOW, _DEFER_TO_BACKGROUND, _DEFER_TO_CHARGING, _EXPIRE = range(4)
 
 _SUSPENDED = END
 _LEVEL = END << 1
-_SOFT_SHIFT = 16
 
 
 class _Compiled(NamedTuple):
@@ -46,7 +49,7 @@ class _Compiled(NamedTuple):
 
 def _check(requirement: RequirementRow) -> None:
     task_class, forced, _, hard, soft = requirement
-    if task_class > _NORMAL or (forced is not None and forced > _EXPIRE):
+    if task_class > _NORMAL or (forced is not None and forced > EXPIRE):
         raise ConfigError("requirement: no such class or verdict")
     constraints.check(hard)
     constraints.check(soft)
@@ -148,7 +151,7 @@ class Rules:
         preferred = constraints.dropping_steps(soft[0])
         step = relaxation.step(self._relaxation, preferred, created_s, life_s, now_s)
         if step == relaxation.DEADLINE:
-            forced = _EXPIRE if expires else _EXECUTE_NOW
+            forced = EXPIRE if expires else EXECUTE_NOW
         soft = constraints.left_at(soft, step)
         next_s = relaxation.next_s(
             self._relaxation, constraints.dropping_steps(soft[0]), created_s, life_s, now_s
@@ -180,12 +183,12 @@ class Rules:
             compiled = self._known(set_id)
             self._check_observed()
             verdict, row, unmet, _ = self._outcome(compiled, 0, running)
-            if row < 2 or verdict == _EXPIRE or (verdict == _EXECUTE_NOW and not running):
+            if row < 2 or (verdict == EXECUTE_NOW and not running):
                 return verdict, watched.NOTHING
             # Whether idleness makes up for a level that is too low for the class.
             by_idle = compiled.task_class == _BACKGROUND or self._normal_idle.passes
-            if verdict != _EXECUTE_NOW:
-                either = unmet | unmet >> _SOFT_SHIFT
+            if verdict != EXECUTE_NOW:
+                either = unmet | unmet >> SOFT_SHIFT
                 return verdict, watched.need_to_start(either, by_idle, dues)
             external = self._machine.external
             line = self._background if compiled.task_class == _BACKGROUND else self._normal
@@ -213,12 +216,12 @@ class Rules:
         if forced is not None:
             return forced, 0, 0, 0
         if task_class == _CRITICAL:
-            return _EXECUTE_NOW, 1, 0, 0
+            return EXECUTE_NOW, 1, 0, 0
         if step == relaxation.DEADLINE:
-            return _EXPIRE if expires else _EXECUTE_NOW, 2, 0, 0
+            return EXPIRE if expires else EXECUTE_NOW, 2, 0, 0
         hard_unmet = hard.unmet(machine, 0)
         soft_unmet = soft.unmet(machine, step)
-        unmet = hard_unmet | soft_unmet << _SOFT_SHIFT
+        unmet = hard_unmet | soft_unmet << SOFT_SHIFT
         row = 3 if unmet else 0
         external = machine.external
         charging_only = task_class == _CHARGING_ONLY
@@ -239,9 +242,9 @@ class Rules:
             if not self._level_ok(task_class):
                 unmet |= _LEVEL
         if not unmet:
-            return _EXECUTE_NOW, row, 0, 0
-        waits_for_charger = unmet & (CHARGING | CHARGING << _SOFT_SHIFT)
-        verdict = _DEFER_TO_CHARGING if waits_for_charger else _DEFER_TO_BACKGROUND
+            return EXECUTE_NOW, row, 0, 0
+        waits_for_charger = unmet & (CHARGING | CHARGING << SOFT_SHIFT)
+        verdict = DEFER_TO_CHARGING if waits_for_charger else DEFER_TO_BACKGROUND
         custom = hard.unmet_custom(hard_unmet, machine) | soft.unmet_custom(soft_unmet, machine)
         return verdict, row, unmet, custom
 
