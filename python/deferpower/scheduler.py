@@ -32,6 +32,8 @@ from deferpower.reasons import (
     row_reasons,
     unmet_reasons,
 )
+from deferpower.store import forking
+from deferpower.store.forking import Forkable
 from deferpower.task import Decision, Task, TaskClass, Verdict
 from deferpower.thresholds import Thresholds
 from deferpower.types import Reading
@@ -93,7 +95,7 @@ def decide(
     return decider.decide(known, _class_of(task, known, classifier, backend), running)
 
 
-class IntelligentScheduler:
+class IntelligentScheduler(Forkable):
     """Says of each task whether it runs now, and why not. Remembers what hysteresis needs.
 
     May be shared by threads.
@@ -144,6 +146,12 @@ class IntelligentScheduler:
             self.thresholds, tuple(self._predicates), self._backend, self._local_minute
         )
         self._lock = threading.Lock()
+        forking.remember(self)
+
+    def after_fork_in_child(self) -> None:
+        """Go on without history: another thread may have been deciding at the fork."""
+        self._lock = threading.Lock()
+        self._decider.start_anew()
 
     @property
     def scheduling_rules(self) -> Mapping[str, float]:
@@ -340,9 +348,20 @@ class _Decider:
         self._minute_at = minute_at
         self._token = object()
         self._decisions: dict[tuple[int, OutcomeRow], Decision] = {}
-        self._rules = _backend.choose(backend).module.Rules(
-            thresholds.lines(), thresholds.relaxation()
-        )
+        self._engine = _backend.choose(backend).module.Rules
+        self._compiled: dict[RequirementRow, int] = {}
+        self._rules = self._open_rules()
+
+    def _open_rules(self) -> Rules:
+        return self._engine(self._thresholds.lines(), self._thresholds.relaxation())
+
+    def start_anew(self) -> None:
+        """Another engine, without history, that knows all requirements by the same numbers."""
+        self.reading = None
+        self._decisions = {}
+        self._rules = self._open_rules()
+        for row in self._compiled:
+            self._rules.compile(row)
 
     def observe(self, reading: Reading, local_minute: int, holds: Mapping[str, bool]) -> None:
         if type(local_minute) is not int or not 0 <= local_minute < 1440:
@@ -362,7 +381,7 @@ class _Decider:
         # A task never changes, so what it requires is noted on it.
         token, compiled_class, set_id = getattr(task, "_compiled", _NOT_COMPILED)
         if token is not self._token or compiled_class is not task_class:
-            set_id = self._rules.compile(self._requirement(task, task_class))
+            set_id = self.compile(task, task_class)
             object.__setattr__(task, "_compiled", (self._token, task_class, set_id))
         outcome = self._rules.decide(set_id, task.created_s, task.deadline_s, running)
         decision = self._decisions.get((set_id, outcome))
@@ -390,7 +409,11 @@ class _Decider:
         )
 
     def compile(self, task: Task, task_class: TaskClass) -> int:
-        return self._rules.compile(self._requirement(task, task_class))
+        row = self._requirement(task, task_class)
+        set_id = self._compiled.get(row)
+        if set_id is None:
+            self._compiled[row] = set_id = self._rules.compile(row)
+        return set_id
 
     def evaluate(self, running: bool) -> list[OutcomeRow]:
         return self._rules.evaluate(running)

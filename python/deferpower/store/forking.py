@@ -1,8 +1,11 @@
-"""Databases and `os.fork`: no connection to a file is ever open in two processes.
+"""`os.fork`: no connection to a file is open in two processes, and no child waits for a thread.
 
 SQLite's locks belong to a process, and what it remembers of them would be wrong in a child: a
 connection that the child opens to the same file would count on locks that only the parent has.
 So the files are closed just before a fork, and each side opens its own again when it needs one.
+
+A lock that another thread holds at the fork is never let go in the child. Whoever has one makes
+another there, and forgets what that thread may have left half done.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """What wants to know of a fork of its process."""
+    """What wants to know of a fork of its process; who inherits it says only what matters to it."""
 
     def before_fork(self) -> None:
         """Let nothing be under way, until the fork is over."""
+        return
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
+        return
 
     def after_fork_in_child(self) -> None:
         """Start anew: only the thread that forked is there."""

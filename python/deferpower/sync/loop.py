@@ -8,16 +8,29 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from deferpower.errors import TargetError
+from deferpower.store import forking
+from deferpower.store.forking import Forkable
 
 _T = TypeVar("_T")
 
+_inherited: list[asyncio.Runner] = []
+"""Loops of a parent. To let go of one would close it, and what it polls is the parent's, too."""
 
-class OwnLoop:
+
+class OwnLoop(Forkable):
     """Runs coroutines for callers without an event loop, one at a time, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runner: asyncio.Runner | None = None
+        forking.remember(self)
+
+    def after_fork_in_child(self) -> None:
+        """Leave the loop to the parent; the next `run` begins another."""
+        self._lock = threading.Lock()
+        if self._runner is not None:
+            _inherited.append(self._runner)
+            self._runner = None
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """What the coroutine returns, or raises.

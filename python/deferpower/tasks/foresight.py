@@ -11,7 +11,8 @@ from deferpower.localtime import HOUR_S, offset_of
 from deferpower.planning import SETTLES_S, Planner
 from deferpower.predictor import PredictiveDeferredProcessor
 from deferpower.starting import PATIENCE_S
-from deferpower.store import history
+from deferpower.store import forking, history
+from deferpower.store.forking import Forkable
 from deferpower.store.history import Seen
 from deferpower.tasks.usage import Look, Recorder
 from deferpower.traces import Slot
@@ -48,7 +49,7 @@ class Outlook(NamedTuple):
     probability: float
 
 
-class Foresight:
+class Foresight(Forkable):
     """A predictor on the history that a store keeps. May be shared by threads.
 
     Attributes:
@@ -59,6 +60,12 @@ class Foresight:
         """Nothing is read before it is asked for."""
         self._database = database
         self._device = device
+        self.complaint: str | None = None
+        self.after_fork_in_child()
+        forking.remember(self)
+
+    def after_fork_in_child(self) -> None:
+        """Start anew: what was seen and is not written yet, the parent writes."""
         self._lock = threading.Lock()
         self._recorder = Recorder(offset_of(None))
         self._known: PredictiveDeferredProcessor | None = None
@@ -66,7 +73,6 @@ class Foresight:
         self._advised_s = -_ADVICE_S
         self._changed_s = 0.0
         self._latest: Reading | None = None
-        self.complaint: str | None = None
 
     def look(self, reading: Reading) -> None:
         """Take in a reading; now and then what was seen is written.

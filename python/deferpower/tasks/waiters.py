@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from deferpower.errors import DeferpowerError
 from deferpower.store import forking
 from deferpower.store import tasks as rows
+from deferpower.store.forking import Forkable
 from deferpower.tasks.exits import stop_at_exit
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class _Call(NamedTuple):
     is_daemon: bool
 
 
-class Waiters:
+class Waiters(Forkable):
     """Calls back when tasks have ended.
 
     Ends in this process are told to it. For those in other processes a thread follows the file,
@@ -52,12 +53,6 @@ class Waiters:
         self._is_known = False
         self.after_fork_in_child()
         forking.remember(self)
-
-    def before_fork(self) -> None:
-        """See `forking.Forkable`."""
-
-    def after_fork_in_parent(self) -> None:
-        """See `forking.Forkable`."""
 
     def after_fork_in_child(self) -> None:
         """Start anew: who waited did so in the parent."""
