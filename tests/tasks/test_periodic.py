@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Literal
 
 import pytest
 
 from deferpower import BackgroundTaskManager, Constraints, TaskError, TaskState
+from deferpower.tasks.context import Context
+from deferpower.tasks.events import Event
 from deferpower.testing import FakeDevice, run_until_idle
-from tasks.conftest import MakeManager
+from tasks.conftest import MakeManager, crash
 
 HOUR_S = 3600.0
 
@@ -148,6 +151,44 @@ def test_a_period_without_a_chance_is_left_out_or_run_at_its_deadline(
     assert diary.moments == [8 * HOUR_S]
 
 
+@pytest.mark.parametrize("has_chance", [True, False], ids=["ran", "left out"])
+def test_each_period_begins_anew_however_the_one_before_ended(
+    tasks: BackgroundTaskManager, device: FakeDevice, has_chance: bool
+) -> None:
+    found: list[object] = []
+
+    def tick(context: Context) -> None:
+        found.append(context.resumed_from)
+        context.checkpoint(len(found))
+        if len(found) == 1:
+            raise ValueError("no luck")
+
+    tasks.task(
+        tick,
+        name="tick",
+        pass_context=True,
+        every_s=4 * HOUR_S,
+        constraints=Constraints(charging=True),
+        deadline_s=HOUR_S,
+        on_deadline="expire",
+        backoff_s=0,
+    )
+    device.plug_in()
+    tasks.process_background_tasks(1)
+    assert crash(tasks) == 1
+    if not has_chance:
+        device.unplug(90)
+        device.clock.advance(5)
+    run_until_idle(tasks)
+    pass_time(tasks, device, 1.5)
+    (task,) = tasks.list()
+    assert (task.state, task.attempts, task.crashes) == (TaskState.ENQUEUED, 0, 0)
+    assert found == [None, 1][: 1 + has_chance]
+    device.plug_in()
+    pass_time(tasks, device, 3)
+    assert found[1 + has_chance :] == [None]
+
+
 def test_cancelling_ends_it_and_a_run_by_hand_is_apart(
     make: MakeManager, device: FakeDevice, diary: Diary
 ) -> None:
@@ -186,6 +227,26 @@ def test_one_registered_while_a_worker_runs_begins(
     tasks.task(diary, name="tick", every_s=HOUR_S)
     run_until_idle(tasks)
     assert diary.moments == [0]
+
+
+def test_one_that_another_thread_registers_while_the_first_begins_is_not_forgotten(
+    tasks: BackgroundTaskManager, device: FakeDevice, diary: Diary
+) -> None:
+    late = Diary(device)
+
+    def register(event: Event) -> None:
+        if event.kind == "submitted" and event.name == "tick":
+            thread = threading.Thread(
+                target=tasks.task, args=(late,), kwargs={"name": "late", "every_s": HOUR_S}
+            )
+            thread.start()
+            thread.join()
+
+    tasks.on_event(register)
+    tasks.task(diary, name="tick", every_s=HOUR_S)
+    run_until_idle(tasks)
+    run_until_idle(tasks)
+    assert (diary.moments, late.moments) == ([0], [0])
 
 
 def test_periods_that_cannot_be_are_refused(tasks: BackgroundTaskManager) -> None:

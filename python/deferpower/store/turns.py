@@ -152,7 +152,8 @@ def lapse(cursor: apsw.Cursor, lapses: Sequence[Lapse], now_s: float) -> list[in
     """
     cursor.executemany(
         f"UPDATE tasks SET due_s = ?, created_s = ?, wake_s = ?, since_s = ?, lane = NULL,"
-        f" attempts = 0, error = '{_EXPIRED}' WHERE id = ? AND wake_s = ?",
+        f" attempts = 0, crashes = 0, checkpoint = NULL, error = '{_EXPIRED}'"
+        " WHERE id = ? AND wake_s = ?",
         [
             (row.due_s, row.due_s, row.due_s, now_s, row.id, row.woken_s)
             for row in lapses

@@ -503,8 +503,8 @@ class BackgroundTaskManager(Asking):
 
     def _begin_periodic(self) -> None:
         """Have periodic functions run that were not seen to before."""
-        while self._periodic:
-            function = self._periodic[-1]
+        while last := self._periodic[-1:]:
+            (function,) = last
             try:
                 added = self._intake.add_periodic(
                     function.spec, function.deadline_s, self.device.wall_clock()
@@ -514,7 +514,9 @@ class BackgroundTaskManager(Asking):
                 continue
             if added is not None:
                 self._tell_added(added, function.name)
-            self._periodic.pop()
+            # Another thread may have registered one since, or have seen to this one as well.
+            with contextlib.suppress(ValueError):
+                self._periodic.remove(function)
 
     @property
     def _worker(self) -> Worker | None:
