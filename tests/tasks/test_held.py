@@ -1,14 +1,22 @@
-"""What a program holds in memory: after many tasks of all kinds no more than after a few."""
+"""What is held in memory and in the file: after many tasks no more than after a few."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections import Counter
+from pathlib import Path
+
+import apsw
+import pytest
 
 from deferpower import BackgroundTaskManager, Constraints, TaskState
+from deferpower.store import texts
+from deferpower.tasks import lanes, queue
 from deferpower.tasks.context import Context
 from deferpower.testing import FakeDevice, run_until_idle
+from tasks.conftest import MakeManager
 from tasks.support import until
 
 FEW, MANY = 2, 10
@@ -106,3 +114,85 @@ def test_a_run_that_has_ended_does_not_wait_for_a_garbage_collection(
         until(lambda: contexts() == 0, "no context of a run")
     finally:
         gc.enable()
+
+
+def rows_of(path: Path, table: str) -> int:
+    with contextlib.closing(apsw.Connection(str(path))) as file:
+        return int(file.execute(f"SELECT count(*) FROM {table}").get)
+
+
+def ok() -> int:
+    return 1
+
+
+def descriptions(tasks: BackgroundTaskManager) -> set[str]:
+    return {record.spec.description for record in tasks.list()}
+
+
+def test_descriptions_of_tasks_that_were_pruned_leave_the_file(
+    make: MakeManager, device: FakeDevice, tmp_path: Path
+) -> None:
+    tasks = make()
+    tasks.task(ok)
+    tasks.submit("ok", description="not yet", delay_s=9)
+    for number in range(300):
+        tasks.submit("ok", description=f"number {number}")
+    run_until_idle(tasks)
+    assert rows_of(tmp_path / "queue.db", "specs") == 301
+    device.clock.advance(1)
+    assert tasks.prune(0) == 299
+    assert rows_of(tmp_path / "queue.db", "specs") == 2
+    assert rows_of(tmp_path / "queue.db", "lanes") == 1
+    # Of the newest task, which stays, and of the one that waits.
+    assert descriptions(tasks) == {"number 299", "not yet"}
+
+
+@pytest.mark.parametrize("way", ["plain", "keyed", "many"])
+def test_a_manager_goes_on_with_a_spec_that_another_has_pruned(
+    make: MakeManager, device: FakeDevice, way: str
+) -> None:
+    tasks, other = make(), make()
+    alike = tasks.task(ok, description="alike")
+
+    def submit() -> list[int]:
+        if way == "many":
+            return [handle.id for handle in alike.defer_many([[], []])]
+        named = alike.options(key="one") if way == "keyed" else alike
+        return [named.defer().id]
+
+    for _ in range(2):
+        submit()
+        run_until_idle(tasks)
+        device.clock.advance(1)
+        # Two, since the newest task stays, and with it the newest spec.
+        other.submit("somebody's").cancel()
+        other.submit("somebody else's").cancel()
+        device.clock.advance(1)
+        other.prune(0)
+        assert "alike" not in descriptions(other)
+        again = submit()
+        assert {other.get(task).spec.description for task in again} == {"alike"}
+        run_until_idle(tasks)
+        assert [tasks.get(task).result for task in again] == [1] * len(again)
+
+
+def test_no_more_specs_and_lanes_are_held_than_fit(
+    tasks: BackgroundTaskManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (texts, queue, lanes):
+        monkeypatch.setattr(module, "MOST_NOTED", 10)
+    tasks.task(ok)
+    before = held()
+    for number in range(40):
+        tasks.submit(
+            "ok", description=f"number {number}", constraints=Constraints(battery_above=number)
+        )
+    run_until_idle(tasks)
+    assert tasks.stats()[TaskState.SUCCEEDED] == 40
+    assert descriptions(tasks) == {f"number {number}" for number in range(40)}
+    tasks.prune(0)
+    tasks.submit("ok")
+    run_until_idle(tasks)
+    more = held() - before
+    assert more["deferpower.tasks.spec.Spec"] <= 10 + 1
+    assert more["deferpower.tasks.lanes.Lane"] <= 1

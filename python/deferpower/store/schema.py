@@ -8,7 +8,8 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- What is to be done and how, and what it asks of the machine: each distinct text once.
+-- What is to be done and how, and what it asks of the machine: each distinct text once. A spec
+-- that no task is of is deleted, but for the newest: the next id follows it.
 CREATE TABLE specs (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE lanes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 
@@ -22,7 +23,8 @@ CREATE TABLE workers (
 
 CREATE TABLE tasks (
     id INTEGER PRIMARY KEY,
-    spec INTEGER NOT NULL REFERENCES specs,
+    -- Of specs. No foreign key: each spec deleted would be looked for in every task.
+    spec INTEGER NOT NULL,
     state INTEGER NOT NULL,
     lane INTEGER,
     priority INTEGER NOT NULL,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from deferpower.store.records import ENDED, State, TaskRow, damaged
+from deferpower.store.records import ENDED, State, TaskRow
 
 if TYPE_CHECKING:
     import apsw
@@ -41,17 +41,8 @@ _INSERT = f"INSERT INTO tasks ({', '.join(NewTask._fields)}) VALUES ({', '.join(
 
 
 def add(cursor: apsw.Cursor, task: NewTask) -> int:
-    """Add a task; its id.
-
-    Raises:
-        DamagedError: what it refers to is gone from the file.
-    """
-    import apsw
-
-    try:
-        cursor.execute(_INSERT, task)
-    except apsw.ConstraintError as error:
-        raise damaged("specs", str(error)) from error
+    """Add a task; its id."""
+    cursor.execute(_INSERT, task)
     return cursor.connection.last_insert_rowid()
 
 
@@ -205,3 +196,25 @@ def prune(cursor: apsw.Cursor, ended_before_s: float, limit: int) -> int:
         (ended_before_s, State.SUCCEEDED, limit),
     )
     return cursor.connection.changes()
+
+
+def unused_specs(cursor: apsw.Cursor) -> tuple[list[int], int]:
+    """Specs that no task is of, the newest of all left, and the newest task that was looked at.
+
+    Cost: looks at every task.
+    """
+    query = (
+        "SELECT id FROM specs WHERE id < (SELECT max(id) FROM specs)"
+        " AND id NOT IN (SELECT spec FROM tasks)"
+    )
+    unused = [row[0] for row in cursor.execute(query)]
+    return unused, cursor.execute("SELECT coalesce(max(id), 0) FROM tasks").get
+
+
+def delete_specs(cursor: apsw.Cursor, unused: Sequence[int], last: int) -> None:
+    """Delete what `unused_specs` found, unless a task added since then is of it."""
+    cursor.execute(
+        "DELETE FROM specs WHERE id IN (SELECT value FROM json_each(?))"
+        " AND id NOT IN (SELECT spec FROM tasks WHERE id > ?)",
+        (json.dumps(unused), last),
+    )

@@ -83,7 +83,9 @@ class Intake:
         """
         task = self._new_task(call, now_s)
         if call.key is None and not call.after:
-            return self._queue.database.write(lambda cursor: self._add_plain(cursor, task))
+            return self._queue.database.write(
+                lambda cursor: self._add_plain(cursor, call.spec, task)
+            )
         return self._queue.database.write(lambda cursor: self._add_one(cursor, call, task, now_s))
 
     def add_alike(self, call: Call, payloads: Sequence[str], now_s: float) -> Added:
@@ -97,7 +99,8 @@ class Intake:
         def work(cursor: apsw.Cursor) -> Added:
             if call.key is None and not call.after:
                 self._make_room(cursor, len(payloads))
-                return Added(rows.add_alike(cursor, task, payloads))
+                sound = self._with_spec(cursor, call.spec, task)
+                return Added(rows.add_alike(cursor, sound, payloads))
             each = [
                 self._add_one(cursor, call, task._replace(payload=text), now_s) for text in payloads
             ]
@@ -148,9 +151,14 @@ class Intake:
             not_before_s,
         )
 
-    def _add_plain(self, cursor: apsw.Cursor, task: NewTask) -> Added:
+    def _with_spec(self, cursor: apsw.Cursor, spec: Spec, task: NewTask) -> NewTask:
+        """A task whose spec is there when it is added."""
+        spec_id = self._queue.spec_id(cursor, spec, task.spec)
+        return task if spec_id == task.spec else task._replace(spec=spec_id)
+
+    def _add_plain(self, cursor: apsw.Cursor, spec: Spec, task: NewTask) -> Added:
         self._make_room(cursor, 1)
-        return Added([rows.add(cursor, task)])
+        return Added([rows.add(cursor, self._with_spec(cursor, spec, task))])
 
     def _make_room(self, cursor: apsw.Cursor, wanted: int) -> None:
         """Use up room in the queue.
@@ -188,7 +196,7 @@ class Intake:
                 ends = [held_id for held_id, state in states.items() if state is State.RUNNING]
                 cancelled = [t for t, state in states.items() if state is State.CANCELLED]
         self._make_room(cursor, 1)
-        added = rows.add(cursor, task)
+        added = rows.add(cursor, self._with_spec(cursor, call.spec, task))
         if before or ends:
             failed += self._put_after(cursor, added, task, before, ends, now_s)
         return Added([added], [t for t in failed if t not in cancelled], cancelled)
@@ -232,13 +240,15 @@ class Intake:
         One that killed its workers is not begun again by itself.
         """
         key = f"every {spec.name}"
-        spec_id = self._queue.known(spec, now_s).id
-        held, is_quarantined = self._queue.database.read(
-            lambda cursor: (
-                rows.holders(cursor, key),
-                rows.has_failed(cursor, key, spec_id, MOST_CRASHES),
+
+        def look(cursor: apsw.Cursor) -> tuple[int | None, list[rows.Holder], bool]:
+            spec_id = self._queue.specs.find(cursor, spec.to_text())
+            is_quarantined = spec_id is not None and rows.has_failed(
+                cursor, key, spec_id, MOST_CRASHES
             )
-        )
+            return spec_id, rows.holders(cursor, key), is_quarantined
+
+        spec_id, held, is_quarantined = self._queue.database.read(look)
         row = self._queue.row(held[0].id) if held else None
         if row is not None and not held[0].asked and (row.spec, row.life_s) == (spec_id, life_s):
             return None

@@ -17,6 +17,7 @@ from deferpower.errors import TaskError
 from deferpower.localtime import HOUR_S
 from deferpower.planning import Plan, plan_of, without_planned
 from deferpower.store.records import damaged
+from deferpower.store.texts import MOST_NOTED
 from deferpower.task import Task, TaskClass, Verdict
 from deferpower.tasks.spec import Spec, as_json, constraints_of
 
@@ -157,6 +158,8 @@ class Lanes:
 
         Lanes that cannot be judged here are left out.
         """
+        lane_ids = [*lane_ids]
+        self._forget_others(lane_ids)
         asked = []
         for lane_id in lane_ids:
             advice = self.advice(lane_id)
@@ -191,6 +194,14 @@ class Lanes:
                 may_run = rows[set_id][0] == EXECUTE_NOW
                 outcomes[lane_id] = Outcome(may_run, set_id, () if may_run else (set_id,))
         return outcomes
+
+    def _forget_others(self, lane_ids: Iterable[int]) -> None:
+        """Let go of lanes that are not waited in, if there are many.
+
+        The others are kept however many they are: every turn asks for each of them.
+        """
+        if len(self._lanes) > MOST_NOTED:
+            self._lanes = {known: self._lanes[known] for known in lane_ids if known in self._lanes}
 
     def _better_moments(self) -> tuple[int, int]:
         """External power, and idleness: what may make now better than later."""

@@ -70,7 +70,6 @@ def mend(queue: Queue, held: Iterable[int], now_s: float) -> Mended:
     bad = queue.database.read(lambda cursor: _senseless(cursor, held))
     bad_specs = [spec for spec in queue.database.read(_specs) if not _has_spec(queue, spec)]
     bad_lanes = [lane for lane in queue.database.read(_lanes) if not _has_lane(queue, lane)]
-    nameless = queue.specs.id_of(_NAMELESS.to_text()) if bad or bad_specs else 0
 
     def work(cursor: apsw.Cursor) -> Mended:
         replaced = _leave_lanes(cursor, bad_lanes, now_s)
@@ -78,6 +77,7 @@ def mend(queue: Queue, held: Iterable[int], now_s: float) -> Mended:
         for spec in bad_specs:
             for task in _of_spec(cursor, spec):
                 set_aside.setdefault(task, f"what it is, spec {spec!a:.80}, cannot be understood")
+        nameless = queue.specs.add(cursor, _NAMELESS.to_text()) if set_aside else 0
         for task, why in set_aside.items():
             _set_aside(cursor, task, why, now_s, nameless, bad_specs)
         return Mended(set_aside, chains.settle(cursor, set_aside, now_s), replaced)

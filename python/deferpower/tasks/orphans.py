@@ -45,11 +45,9 @@ def adopt(queue: Queue, events: Events, worker_id: int, now_s: float) -> None:
 
 
 def _adopt(queue: Queue, events: Events, dead_id: int, same_boot: bool, now_s: float) -> None:
-    for row in queue.database.read(lambda cursor: workers.orphans(cursor, dead_id, same_boot)):
-        queue.spec_of(row.spec)  # known before the transaction, which cannot look it up
-
     def work(cursor: apsw.Cursor) -> tuple[list[workers.Fate], list[int]]:
-        fates = [_fate(queue, row) for row in workers.orphans(cursor, dead_id, same_boot)]
+        orphans = workers.orphans(cursor, dead_id, same_boot)
+        fates = [_fate(queue, cursor, row) for row in orphans]
         cascade = chains.settle(cursor, workers.adopt(cursor, fates, now_s), now_s)
         workers.forget(cursor, dead_id)
         return fates, cascade
@@ -63,13 +61,13 @@ def _adopt(queue: Queue, events: Events, dead_id: int, same_boot: bool, now_s: f
     events.failed_with_others(cascade)
 
 
-def _fate(queue: Queue, row: workers.Orphan) -> workers.Fate:
+def _fate(queue: Queue, cursor: apsw.Cursor, row: workers.Orphan) -> workers.Fate:
     # When the whole machine went down, no task is to blame.
     crashes = row.crashes + 1 if row.same_boot else row.crashes
     if row.asked:
         return workers.Fate(row.id, State.CANCELLED, crashes)
     error = None
-    if queue.spec_of(row.spec).at_most_once:
+    if queue.spec_of(row.spec, cursor).at_most_once:
         error = "its worker died while it ran, and it may run at most once"
     elif crashes >= MOST_CRASHES:
         error = f"quarantined: its worker died {crashes} times while it ran"

@@ -13,7 +13,7 @@ from deferpower.store import tasks as rows
 from deferpower.store.database import Database, Durability
 from deferpower.store.records import ENDED, State, TaskRow, damaged
 from deferpower.store.schema import MIGRATIONS
-from deferpower.store.texts import Texts
+from deferpower.store.texts import MOST_NOTED, Texts
 from deferpower.tasks.foresight import Foresight
 from deferpower.tasks.lanes import Lanes
 from deferpower.tasks.record import TaskRecord, TaskState
@@ -106,6 +106,15 @@ class Queue:
             object.__setattr__(spec, "_known", found)
         return found
 
+    def spec_id(self, cursor: apsw.Cursor, spec: Spec, known_id: int) -> int:
+        """The id of a spec now, which is added again if another program has pruned it."""
+        if self.specs.has(cursor, known_id):
+            return known_id
+        text = spec.to_text()
+        self.specs.forget(text)
+        object.__setattr__(spec, "_known", None)
+        return self.specs.add(cursor, text)
+
     def lane_of(
         self, spec: Spec, created_s: float, life_s: float | None, now_s: float
     ) -> tuple[int, float | None]:
@@ -115,24 +124,27 @@ class Queue:
             return self.lanes.place(spec, created_s, life_s, now_s)
         return known.lane, None
 
-    def spec_of(self, spec_id: int) -> Spec:
-        """The spec of an id.
+    def spec_of(self, spec_id: int, cursor: apsw.Cursor | None = None) -> Spec:
+        """The spec of an id, looked up in the transaction of a cursor or one of its own.
 
         Raises:
             DamagedError: there is none, or it cannot be understood.
         """
         spec = self._specs_by_id.get(spec_id)
         if spec is None:
-            text = self.specs.text_of(spec_id)
+            text = self.specs.text_of(spec_id, cursor)
             try:
-                spec = self._specs_by_id[spec_id] = Spec.from_text(text)
+                spec = Spec.from_text(text)
             except TaskError as error:
                 raise damaged(f"specs {spec_id}", str(error)) from error
+            if len(self._specs_by_id) >= MOST_NOTED:
+                self._specs_by_id.clear()
+            self._specs_by_id[spec_id] = spec
         return spec
 
-    def record(self, row: TaskRow) -> TaskRecord:
-        """What a row says."""
-        return TaskRecord.of(row, self.spec_of(row.spec), self.idempotency_key(row.id))
+    def record(self, row: TaskRow, cursor: apsw.Cursor | None = None) -> TaskRecord:
+        """What a row says; with a cursor, in the transaction that has found it."""
+        return TaskRecord.of(row, self.spec_of(row.spec, cursor), self.idempotency_key(row.id))
 
     def idempotency_key(self, task_id: int) -> str:
         """A key that names this task among all tasks of all queues."""
@@ -155,7 +167,15 @@ class Queue:
         Raises:
             TaskError: there is none.
         """
-        return self.record(self.row(task_id))
+
+        def work(cursor: apsw.Cursor) -> TaskRecord | None:
+            row = rows.get(cursor, task_id)
+            return None if row is None else self.record(row, cursor)
+
+        found = self.database.read(work)
+        if found is None:
+            raise _no_such(task_id)
+        return found
 
     def cancel(self, task_id: int, now_s: float) -> tuple[TaskState, list[int]]:
         """Cancel a task that waits, or ask a running one to stop.
@@ -184,8 +204,12 @@ class Queue:
     ) -> list[TaskRecord]:
         """The newest tasks of some states, or all."""
         wanted = None if states is None else [state.stored for state in states]
-        found = self.database.read(lambda cursor: rows.find(cursor, wanted, limit, before))
-        return [self.record(row) for row in found]
+
+        def work(cursor: apsw.Cursor) -> list[TaskRecord]:
+            found = rows.find(cursor, wanted, limit, before)
+            return [self.record(row, cursor) for row in found]
+
+        return self.database.read(work)
 
     def log(self, task_id: int, start: int = 0) -> tuple[bytes, int]:
         """The output of a command from a place on, and the place where it ends at present.
@@ -204,14 +228,25 @@ class Queue:
         return {TaskState.of(state): number for state, number in found.items()}
 
     def prune(self, ended_before_s: float) -> int:
-        """Delete what ended before then; how many."""
+        """Delete what ended before then, and specs that no task is left of; how many tasks."""
         deleted = 0
         while True:
             # In shares, so that nobody waits long for the file.
             done = self.database.write(lambda cursor: rows.prune(cursor, ended_before_s, 1000))
             deleted += done
             if done < 1000:
-                return deleted
+                break
+        if deleted:
+            self._prune_specs()
+        return deleted
+
+    def _prune_specs(self) -> None:
+        # Found while others write, who need not wait for that.
+        unused, last = self.database.read(rows.unused_specs)
+        if unused:
+            self.database.write(lambda cursor: rows.delete_specs(cursor, unused, last))
+        for spec_id in unused:
+            self._specs_by_id.pop(spec_id, None)
 
 
 def _no_such(task_id: int) -> TaskError:
