@@ -17,6 +17,7 @@ import pytest
 
 from deferpower import BackgroundSyncManager, ConfigError, QueueFull, StoreError
 from deferpower.policy import Policy
+from deferpower.quiet import Trouble
 from deferpower.store.payloads import Payloads
 from deferpower.sync import BatchRefused, Limits, Outcome, SyncItem, TargetUnavailable
 from deferpower.testing import FakeDevice
@@ -783,6 +784,60 @@ def test_it_tries_again_by_itself(make: Make, target: Receiver, device: FakeDevi
         until(lambda: target.contents == [1, 2, 3], "the end of the wait")
 
 
+def test_threads_that_start_it_at_once_start_one(
+    make: Make, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    both = threading.Event()
+    open_watch = device.open_watch
+
+    def slowly(rules: Any) -> Any:
+        opened.append(rules)
+        if len(opened) > 1:
+            both.set()
+        both.wait(0.3)
+        return open_watch(rules)
+
+    sync = make()
+    monkeypatch.setattr(device, "open_watch", slowly)
+    threads = [threading.Thread(target=sync.start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 1
+
+
+def test_what_keeps_it_from_sending_is_said_once(
+    make: Make, target: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = make()
+    sync.queue_for_sync(1)
+    waits_s: list[float] = []
+    tell = Trouble.tell
+
+    def at_once(trouble: Trouble, error: Exception) -> float:
+        waits_s.append(tell(trouble, error))
+        return 0.001
+
+    def results(*args: Any) -> Iterator[Any]:
+        if len(waits_s) < 4:
+            raise StoreError("the disk is full")
+        return whole(*args)
+
+    whole = sync._results
+    monkeypatch.setattr(Trouble, "tell", at_once)
+    monkeypatch.setattr(sync, "_results", results)
+    with sync:
+        until(lambda: "sync: goes on" in caplog.messages, "the end of the trouble")
+    assert target.contents == [1]
+    assert waits_s == [0.5, 1, 2, 4]
+    assert caplog.messages == [
+        "sync: the disk is full; nothing is sent until that is over",
+        "sync: goes on",
+    ]
+
+
 def test_it_sends_what_another_manager_of_the_file_queues(make: Make, target: Receiver) -> None:
     with make():
         make().queue_for_sync(1)
@@ -879,6 +934,33 @@ def test_an_event_loop_is_not_held_up(make: Make, device: FakeDevice) -> None:
         assert got == [({"n": 1}, threading.get_ident()), ({"n": 2}, threading.get_ident())]
 
     asyncio.run(main())
+
+
+def test_cancelling_what_is_around_it_stops_it_in_order(make: Make, target: Receiver) -> None:
+    closed = threading.Event()
+    sync = make()
+
+    async def close() -> None:
+        closed.set()
+
+    async def body() -> None:
+        async with sync:
+            await asyncio.sleep(3600)
+
+    async def program() -> None:
+        around = asyncio.create_task(body())
+        while sync._service is None:
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.002)
+        around.cancel()
+        await asyncio.sleep(0)
+        around.cancel()  # impatiently, while it stops
+        with pytest.raises(asyncio.CancelledError):
+            await around
+        assert closed.is_set()
+
+    target.close_async = close  # type: ignore[method-assign]
+    asyncio.run(program())
 
 
 def test_threads_send_together_and_nothing_goes_twice(make: Make) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from deferpower.errors import ConfigError
 from deferpower.policy import Policy
+from deferpower.store import forking
+from deferpower.store.forking import Forkable
 from deferpower.sync.adapters import AnyTarget, as_target
 from deferpower.sync.backoff import Backoff
 from deferpower.sync.bridge import OnLoop
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("deferpower.sync")
 
 
-class BackgroundSyncManager:
+class BackgroundSyncManager(Forkable):
     """A queue of items that go to a target when battery and network allow.
 
     ``with sync:`` sends while the block lasts, and lets go of connections in the end; it may be
@@ -121,8 +123,14 @@ class BackgroundSyncManager:
                 "different targets need different names",
                 *(name, found.target, self.target.name),
             )
-        self._service: Service | None = None
         self._waiting = Waiting(self._is_all_sent)
+        self.after_fork_in_child()
+        forking.remember(self)
+
+    def after_fork_in_child(self) -> None:
+        """Leave sending to the parent."""
+        self._starting = threading.Lock()
+        self._service: Service | None = None
 
     def queue_for_sync(
         self, data: object, priority: Priority = "normal", key: str | None = None
@@ -253,21 +261,26 @@ class BackgroundSyncManager:
     def _start(self, target: Target) -> None:
         from deferpower.sync.service import Service
 
-        if self._is_started:
-            return
-
         def send(should_stop: Callable[[], bool]) -> None:
             for _ in self._results(target, should_stop):
                 pass
 
-        scheduler = self.policy.scheduler(self.device)
-        self._service = Service(send, self._queue, scheduler, self._gate_by, self._lines)
-        self._service.start()
+        with self._starting:
+            if self._service is not None:
+                return
+            scheduler = self.policy.scheduler(self.device)
+            self._service = Service(send, self._queue, scheduler, self._gate_by, self._lines)
+            try:
+                self._service.start()
+            except BaseException:
+                self._service = None
+                raise
 
     def stop(self) -> None:
         """End sending after the request under way, and wait for that."""
-        service, self._service = self._service, None
-        if service is not None and service.is_here:
+        with self._starting:
+            service, self._service = self._service, None
+        if service is not None:
             service.stop()
         self._waiting.tell()
 
@@ -305,11 +318,7 @@ class BackgroundSyncManager:
         """``None`` while it may yet be."""
         if not self.stats().pending:
             return True
-        return None if self._is_started else False
-
-    @property
-    def _is_started(self) -> bool:
-        return self._service is not None and self._service.is_here
+        return False if self._service is None else None
 
     def close(self) -> None:
         """Stop, and close target and file. What waits stays there; what was in memory is gone."""
@@ -343,9 +352,21 @@ class BackgroundSyncManager:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop, without holding up the loop, and let go of connections."""
-        await asyncio.to_thread(self.stop)
-        await self.target.close_async()
+        """Stop, without holding up the loop, and let go of connections.
+
+        One cancellation does not cut it short.
+        """
+
+        async def leave() -> None:
+            await asyncio.to_thread(self.stop)
+            await self.target.close_async()
+
+        leaving = asyncio.ensure_future(leave())
+        try:
+            await asyncio.shield(leaving)
+        except asyncio.CancelledError:
+            await leaving
+            raise
 
     async def queue_for_sync_async(
         self, data: object, priority: Priority = "normal", key: str | None = None

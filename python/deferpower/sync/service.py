@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deferpower.constraints import Constraints
-from deferpower.errors import DeferpowerError
-from deferpower.quiet import QuietThread
+from deferpower.quiet import QuietThread, Trouble
 from deferpower.store import sync_items as rows
 from deferpower.store import sync_queues as queues
 from deferpower.store.sync_items import ItemState
@@ -32,7 +30,6 @@ _ASK_NETWORK_S = 10.0
 _DEAD_CHECK_S = 15.0
 _GATHER_S = 0.05
 """What is queued within this time of each other goes together."""
-_RETRY_S = 5.0
 
 
 class Service(QuietThread):
@@ -55,7 +52,9 @@ class Service(QuietThread):
             gate: what may go by a reading.
             lines: where levels are drawn.
         """
-        super().__init__("deferpower-sync", scheduler.open_watch(), queue.database.wal_path)
+        trouble = Trouble(_log, "sync", "nothing is sent")
+        watch = scheduler.open_watch()
+        super().__init__("deferpower-sync", watch, queue.database.wal_path, trouble)
         self._send = send
         self._queue = queue
         self._scheduler = scheduler
@@ -71,23 +70,10 @@ class Service(QuietThread):
             )
             for constraints in wanted
         ]
-        self._pid = os.getpid()
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it belongs to this process, not to one that this one was forked from."""
-        return self._pid == os.getpid()
 
     def _go_round(self) -> None:
         self._send(self._stopping.is_set)
         self._wait()
-
-    def _complain(self, error: Exception) -> float:
-        if isinstance(error, DeferpowerError):
-            _log.error("sync: %s; trying again in %.0f s", error, _RETRY_S)
-        else:
-            _log.error("sync: unexpected error; trying again in %.0f s", _RETRY_S, exc_info=error)
-        return _RETRY_S
 
     def _wait(self) -> None:
         if self._stopping.is_set():
@@ -99,6 +85,7 @@ class Service(QuietThread):
         verdicts = self._scheduler.evaluate(running=False)
         waiting = [set_id for set_id in watched if verdicts[set_id][0] != _EXECUTE_NOW]
         told = self._scheduler.told(reading)
+        self._trouble.over()
         self._device.take(self._watch.wait(waiting, [], [], told, until_s))
         self._stopping.wait(_GATHER_S)
         # The log is written before what is in it can be seen: on a slow disk much later.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from deferpower.tasks.trouble import survived
+from deferpower.errors import StoreError
 
 if TYPE_CHECKING:
     from deferpower.tasks.runner import Runner
     from deferpower.tasks.service import Service
     from deferpower.tasks.worker import Worker
+
+_log = logging.getLogger("deferpower.tasks")
 
 
 class Crew:
@@ -81,10 +85,23 @@ class Crew:
             self._is_over = True
             service, self.service = self.service, None
         try:
-            with survived():
+            with _survived():
                 self.runner.stop()
         finally:
             if service is not None:
                 service.stop()
-            with survived():
+            with _survived():
                 self.runner.wind_up(timeout_s)
+
+
+@contextlib.contextmanager
+def _survived() -> Iterator[None]:
+    """Log a failure of the store, and go on: a worker ends whether it can be written or not."""
+    try:
+        yield
+    except StoreError as error:
+        _log.error(
+            "worker: %s; it ends all the same: what it could not write the end of runs again once "
+            "this program has ended",
+            error,
+        )

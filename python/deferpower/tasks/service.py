@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from deferpower._contract import FILE, WOKEN
-from deferpower.quiet import QuietThread
+from deferpower.quiet import QuietThread, Trouble
 from deferpower.store import workers
-from deferpower.tasks.trouble import Trouble
 
 if TYPE_CHECKING:
     from deferpower.device import Device
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from deferpower.tasks.runner import Runner
     from deferpower.tasks.worker import Worker
     from deferpower.types import Reading
+
+_log = logging.getLogger("deferpower.tasks")
 
 _ASK_AGAIN_S = 10.0
 """How often to ask what only Python can ask: the desktop, and the program's own conditions."""
@@ -45,14 +47,15 @@ class Service(QuietThread):
         prune: Callable[[], object],
     ) -> None:
         """Open the watch; the thread starts with `start`."""
-        super().__init__("deferpower-worker", scheduler.open_watch(), queue.database.wal_path)
+        trouble = Trouble(_log, "worker", "nothing is run")
+        watch = scheduler.open_watch()
+        super().__init__("deferpower-worker", watch, queue.database.wal_path, trouble)
         self._worker = worker
         self._runner = runner
         self._queue = queue
         self._device = device
         self._scheduler = scheduler
         self._prune = prune
-        self._trouble = Trouble()
         self._nudged = threading.Event()
         self._looked_s = float("-inf")
         self._pruned_s = float("-inf")
@@ -76,9 +79,6 @@ class Service(QuietThread):
             self._trouble.over()
             self._runner.start_ready()
             self._wait()
-
-    def _complain(self, error: Exception) -> float:
-        return self._trouble.tell(error)
 
     def _keep_house(self) -> None:
         now_s = self._device.clock()
