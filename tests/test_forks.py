@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from deferpower import BackgroundTaskManager, Constraints, IntelligentScheduler, Task, TaskClass
+from deferpower import (
+    BackgroundSyncManager,
+    BackgroundTaskManager,
+    Constraints,
+    IntelligentScheduler,
+    Task,
+    TaskClass,
+)
+from deferpower._contract import Rules, Watch
 from deferpower.sync.adapters import CallableTarget
 from deferpower.sync.target import SyncItem
 from deferpower.testing import FakeDevice, ManualClock
@@ -112,6 +120,30 @@ def test_amid_asking_a_condition_of_the_program(backend_name: str) -> None:
     with holdup.amid(lambda: scheduler.schedule_task(asking, device.read())):
         assert in_child(child) == 0
     child()
+
+
+def test_amid_starting_to_send(backend_name: str, tmp_path: Path) -> None:
+    holdup = Holdup()
+
+    class Slow(FakeDevice):
+        def open_watch(self, rules: Rules) -> Watch:
+            holdup()
+            return super().open_watch(rules)
+
+    sync = BackgroundSyncManager(
+        lambda _: None, tmp_path / "sync.db", device=Slow(backend=backend_name)
+    )
+
+    def child() -> None:
+        with sync:
+            sync.queue_for_sync(1)
+            assert sync.wait(PATIENCE_S)
+
+    with closing(sync):
+        with holdup.amid(sync.start):
+            assert in_child(child) == 0
+        sync.queue_for_sync(2)
+        assert sync.wait(PATIENCE_S)
 
 
 def test_amid_sending() -> None:

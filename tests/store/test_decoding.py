@@ -119,6 +119,18 @@ def test_any_bytes_of_the_file(
     use(path, later())
 
 
+def make_older(path: Path, table: str) -> None:
+    """Make a table of damaged rows that knows one column, and holds a row."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE {table} (id INTEGER)")
+        connection.execute(f"INSERT INTO {table} VALUES (7)")
+
+
+def kept(path: Path, table: str, column: str) -> list[tuple[object, object]]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT id, {column} FROM {table} ORDER BY rowid").fetchall()
+
+
 class TestATaskThatMakesNoSense:
     """It has failed and says why, its row is kept, and all others go on."""
 
@@ -184,6 +196,15 @@ class TestATaskThatMakesNoSense:
             manager.retry(2)
             run_until_idle(manager)
             assert work.ran == ["one", "three", "two", "after two"]
+
+    def test_is_kept_beside_those_of_an_older_version(self, path: Path, made: FakeDevice) -> None:
+        make_older(path, "tasks_damaged")
+        assert spoil(path, "tasks", "due_s", 1, "tomorrow")
+        with contextlib.closing(BackgroundTaskManager(path, device=made)) as manager:
+            work = Work(manager)
+            run_until_idle(manager)
+            assert work.ran == ["one", "three"]
+        assert kept(path, "tasks_damaged", "due_s") == [(7, None), (2, "tomorrow")]
 
     def test_a_running_worker_goes_on(
         self, path: Path, made: FakeDevice, caplog: pytest.LogCaptureFixture
@@ -255,6 +276,18 @@ class TestAnItemThatMakesNoSense:
             assert (dead.item_id, str(dead.error)[:19]) == (2, "the file is damaged")
             if column != "content":
                 assert sync.data(2) == 1
+
+    def test_is_kept_beside_those_of_an_older_version(self, tmp_path: Path) -> None:
+        path = tmp_path / "queue.db"
+        device, target = FakeDevice(), Target()
+        with contextlib.closing(BackgroundSyncManager(target, path, device=device)) as sync:
+            sync.queue_many_for_sync([0, 1])
+        make_older(path, "sync_items_damaged")
+        assert spoil(path, "sync_items", "size_bytes", 1, "big")
+        with contextlib.closing(BackgroundSyncManager(target, path, device=device)) as sync:
+            sync.process_sync_queue()
+            assert (target.sent, len(sync.dead_letters())) == ([0], 1)
+        assert kept(path, "sync_items_damaged", "size_bytes") == [(7, None), (2, "big")]
 
     def test_a_file_that_lost_its_row_to_damage_is_not_swept_away(self, tmp_path: Path) -> None:
         path = tmp_path / "queue.db"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from deferpower.store import aside
 from deferpower.store.records import fits
 from deferpower.store.sync_items import LOWEST, Claimed, ItemRow, ItemState
 
@@ -60,10 +61,7 @@ def _is_sound(cursor: apsw.Cursor, item: int, column: str) -> bool:
 
 
 def _end(cursor: apsw.Cursor, item: int, bad: Iterable[str], why: str, now_s: float) -> None:
-    cursor.execute(
-        "CREATE TABLE IF NOT EXISTS sync_items_damaged AS SELECT * FROM sync_items WHERE 0"
-    )
-    cursor.execute("INSERT INTO sync_items_damaged SELECT * FROM sync_items WHERE id = ?", (item,))
+    aside.keep(cursor, "sync_items", item)
     changed: dict[str, Any] = {column: _INSTEAD.get(column) for column in bad}
     changed |= {column: now_s for column in ("queued_s", "due_s") if column in changed}
     if "content" in changed:

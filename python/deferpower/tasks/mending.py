@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from deferpower.errors import StoreError
-from deferpower.store import chains
+from deferpower.store import aside, chains
 from deferpower.store import tasks as rows
 from deferpower.store.records import DamagedError, State, TaskRow, fits
 from deferpower.tasks.spec import Spec
@@ -169,8 +169,7 @@ def _set_aside(
     bad_specs: Iterable[object],
 ) -> None:
     """Keep a row as it is elsewhere, and end its task with what of it makes sense."""
-    cursor.execute("CREATE TABLE IF NOT EXISTS tasks_damaged AS SELECT * FROM tasks WHERE 0")
-    cursor.execute("INSERT INTO tasks_damaged SELECT * FROM tasks WHERE id = ?", (task,))
+    aside.keep(cursor, "tasks", task)
     changed: dict[str, object] = {
         "state": int(State.FAILED),
         "finished_s": now_s,
