@@ -303,6 +303,24 @@ class TestScheduledTime:
 
 
 class TestCustomConditions:
+    def test_one_that_asks_the_scheduler_itself_does_not_hang_it(
+        self, backend_name: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def nosy(reading: Reading) -> bool:
+            return scheduler.schedule_task(Task(created_s=0.0), reading).execute_now
+
+        scheduler = IntelligentScheduler(backend=backend_name, predicates={"nosy": nosy})
+        task = Task(created_s=0.0, constraints=Constraints(custom="nosy"))
+        decisions: list[Decision] = []
+        asking = threading.Thread(
+            target=lambda: decisions.append(scheduler.schedule_task(task, a_reading(plugged_in()))),
+            daemon=True,
+        )
+        asking.start()
+        asking.join(20.0)
+        assert [reason.code for reason in decisions[0].reasons] == ["custom"]
+        assert "a condition asks the scheduler that is asking it" in caplog.text
+
     def test_predicates_are_asked_once_per_reading(self, backend_name: str) -> None:
         asked = []
         scheduler = IntelligentScheduler(

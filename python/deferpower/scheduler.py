@@ -145,12 +145,15 @@ class IntelligentScheduler(Forkable):
         self._decider = _Decider(
             self.thresholds, tuple(self._predicates), self._backend, self._local_minute
         )
-        self._lock = threading.Lock()
+        # Reentrant: a condition, or a signal handler, may ask while its thread decides.
+        self._lock = threading.RLock()
+        self._is_observing = False
         forking.remember(self)
 
     def after_fork_in_child(self) -> None:
         """Go on without history: another thread may have been deciding at the fork."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_observing = False
         self._decider.start_anew()
 
     @property
@@ -307,8 +310,17 @@ class IntelligentScheduler(Forkable):
             return self._decider.evaluate(running)
 
     def _observe(self, reading: Reading) -> None:
-        holds = {name: self._holds(name, reading) for name in self._predicates}
-        self._decider.observe(reading, self._local_minute(reading.wall_s), holds)
+        if self._is_observing:
+            raise ConfigError(
+                "predicates: a condition asks the scheduler that is asking it; "
+                "let it look at the reading that it is given"
+            )
+        self._is_observing = True
+        try:
+            holds = {name: self._holds(name, reading) for name in self._predicates}
+            self._decider.observe(reading, self._local_minute(reading.wall_s), holds)
+        finally:
+            self._is_observing = False
 
     def _holds(self, name: str, reading: Reading) -> bool:
         try:
