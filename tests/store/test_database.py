@@ -493,7 +493,7 @@ class TestForks:
 
             def many(name: int) -> None:
                 number = 0
-                # SQLite's lock is not fair: who writes without a pause may keep others out for long.
+                # The lock is not fair: who writes without a pause may keep others out for long.
                 while not stop.wait(0.002):
                     written.append(database.write(add(f"{name}-{number}")))
                     number += 1
