@@ -943,15 +943,15 @@ def test_cancelling_what_is_around_it_stops_it_in_order(make: Make, target: Rece
     async def close() -> None:
         closed.set()
 
-    async def body() -> None:
+    async def body(entered: asyncio.Event) -> None:
         async with sync:
+            entered.set()
             await asyncio.sleep(3600)
 
     async def program() -> None:
-        around = asyncio.create_task(body())
-        while sync._service is None:
-            await asyncio.sleep(0.002)
-        await asyncio.sleep(0.002)
+        entered = asyncio.Event()
+        around = asyncio.create_task(body(entered))
+        await entered.wait()
         around.cancel()
         await asyncio.sleep(0)
         around.cancel()  # impatiently, while it stops
@@ -961,6 +961,25 @@ def test_cancelling_what_is_around_it_stops_it_in_order(make: Make, target: Rece
 
     target.close_async = close  # type: ignore[method-assign]
     asyncio.run(program())
+
+
+def test_cancelling_it_while_it_starts_leaves_nothing_running(make: Make) -> None:
+    sync = make()
+
+    async def body() -> None:
+        async with sync:
+            raise AssertionError("it was cancelled before")
+
+    async def program() -> None:
+        around = asyncio.create_task(body())
+        await asyncio.sleep(0)  # its thread is about to start
+        around.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await around
+
+    asyncio.run(program())
+    assert sync._service is None
+    assert "deferpower-sync" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_threads_send_together_and_nothing_goes_twice(make: Make) -> None:

@@ -450,3 +450,22 @@ def test_results_of_another_process_are_awaited_too(make: MakeManager) -> None:
         assert os.waitpid(pid, 0)[1] == 0
 
     asyncio.run(program())
+
+
+def test_cancelling_it_while_it_starts_leaves_nothing_running(make: MakeManager) -> None:
+    tasks = make()
+
+    async def body() -> None:
+        async with tasks:
+            raise AssertionError("it was cancelled before")
+
+    async def program() -> None:
+        around = asyncio.create_task(body())
+        await asyncio.sleep(0)  # its thread is about to start
+        around.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await around
+
+    asyncio.run(program())
+    assert tasks.worker_pids() == ()
+    assert "deferpower-worker" not in {thread.name for thread in threading.enumerate()}

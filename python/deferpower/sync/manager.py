@@ -343,7 +343,14 @@ class BackgroundSyncManager(Forkable):
 
     async def __aenter__(self) -> BackgroundSyncManager:
         """Start; the target sends on this event loop."""
-        await asyncio.to_thread(self._start, OnLoop(self.target, asyncio.get_running_loop()))
+        target = OnLoop(self.target, asyncio.get_running_loop())
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start, target))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await starting
+            await self.__aexit__(None, None, None)  # nobody else will
+            raise
         return self
 
     async def __aexit__(

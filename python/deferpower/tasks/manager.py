@@ -371,7 +371,13 @@ class BackgroundTaskManager(Asking):
             crew.runner.use_loop(loop, context)
             self._start(crew)
 
-        await asyncio.to_thread(start)
+        starting = asyncio.ensure_future(asyncio.to_thread(start))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await starting
+            await self.__aexit__(None, None, None)  # nobody else will
+            raise
         return self
 
     async def __aexit__(
