@@ -35,7 +35,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer has set, or does at the desktop, must not decide what the tests see."""
-    for name in ("DEFERPOWER_BACKEND", "DEFERPOWER_ROOT"):
+    for name in ("DEFERPOWER_BACKEND", "DEFERPOWER_ROOT", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
     for name in ("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS"):
         monkeypatch.setenv(name, "unix:path=/nonexistent/bus")

@@ -12,7 +12,9 @@ from benches.soak.faults import Death, looking
 from benches.soak.place import Place
 from benches.soak.server import Receipt
 
+from deferpower.store.owner import is_dead
 from deferpower.store.records import ENDED, State
+from deferpower.store.workers import Owner
 
 _ENDED = ", ".join(str(int(state)) for state in sorted(ENDED))
 _CLOSE_NS = 8_000_000_000
@@ -57,12 +59,19 @@ class Done(NamedTuple):
 
 
 class Book:
-    """How tasks ended, kept since they are forgotten by the queue in time."""
+    """How tasks ended, kept since they are forgotten by the queue in time.
+
+    Attributes:
+        ends: by id.
+        open: how many tasks had not ended when it was last looked.
+        places_of_dead: how many dead workers no living one had noticed by then.
+    """
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self.ends: dict[int, End] = {}
         self.open = 0
+        self.places_of_dead = 0
 
     def look(self) -> None:
         """Note what has ended."""
@@ -76,6 +85,8 @@ class Book:
                 f"SELECT count(*) FROM tasks WHERE state NOT IN ({_ENDED})"
                 " AND coalesce(unique_key, '') != 'every beat'"
             ).get
+            workers = connection.execute("SELECT boot_id, pid, pid_namespace, started FROM workers")
+            self.places_of_dead = sum(is_dead(Owner(*row)) for row in workers)
 
 
 def tasks(place: Place, book: Book, done: Done) -> tuple[list[str], dict[str, int]]:

@@ -202,7 +202,7 @@ class Soak:
         while time.monotonic() < until_s:
             self._laptop.work(busy=False)
             self._book.look()
-            if not self._book.open:
+            if not self._book.open and not self._book.places_of_dead:
                 break
             time.sleep(_TICK_S)
         else:

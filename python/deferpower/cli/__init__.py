@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         # Not list(): once it is imported, that is the command here.
-        return _main([*(sys.argv[1:] if argv is None else argv)])
+        status = _main([*(sys.argv[1:] if argv is None else argv)])
+        sys.stdout.flush()  # here what finds no room can still be told
+        return status
     except ConfigError as error:
         return _complain(error, _USAGE)
     except DeferpowerError as error:
@@ -67,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Else the interpreter complains when it flushes standard output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except OSError as error:
         return _complain(error, _FAILED)
+    finally:
+        _drop_what_cannot_be_written()
 
 
 def _main(words: list[str]) -> int:
@@ -83,8 +85,7 @@ def _main(words: list[str]) -> int:
         try:
             status: int = command.execute(words[1:])
         except SystemExit as end:  # --help
-            status = int(end.code or 0)
-        sys.stdout.flush()
+            return int(end.code or 0)
         return status
     if first in ("-h", "--help", "help"):
         print(_help())
@@ -133,6 +134,14 @@ examples:
   deferpower run --charging --idle -- restic backup ~/docs
   deferpower status --watch
   deferpower run --help"""
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Else the interpreter tries once more at its end, and complains."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: Exception, status: int) -> int:
