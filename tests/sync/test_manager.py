@@ -353,6 +353,23 @@ def test_the_wait_outlives_the_program(make: Make, target: Receiver, device: Fak
     assert statuses(again.process_sync_queue()) == ["synced"]
 
 
+@pytest.mark.parametrize("wrong", ["1", 1.0, None, True, 1 << 63, [1]])
+def test_what_is_not_a_number_of_an_item_names_none(
+    sync: BackgroundSyncManager, target: Receiver, wrong: Any
+) -> None:
+    target.behave = lambda items: [Outcome("refused", error="no") for _ in items]
+    item = sync.queue_for_sync({"n": 1})
+    sync.process_sync_queue(10, True)
+    for ask in (sync.replay, sync.discard):
+        with pytest.raises(ConfigError, match="is not the number of an item"):
+            ask([item, wrong])
+    with pytest.raises(ConfigError, match="is not the number of an item"):
+        sync.data(wrong)
+    with pytest.raises(ConfigError, match=r"^items: .* is no list of numbers of items"):
+        sync.discard("1")  # type: ignore[arg-type]
+    assert [letter.item_id for letter in sync.dead_letters()] == [item]
+
+
 def test_a_refused_item_is_dead_at_once(sync: BackgroundSyncManager, target: Receiver) -> None:
     target.behave = lambda items: [
         Outcome("refused", "three is bad") if item.data == 3 else Outcome("delivered")

@@ -317,3 +317,19 @@ def test_an_error_of_surrogates_or_endless_recursion_is_kept_somehow(
     run_until_idle(tasks)
     assert [handle.state for handle in handles] == [TaskState.FAILED] * 2
     assert "RecursionError" in str(handles[1].record.error)
+
+
+@pytest.mark.parametrize(
+    "ask", ["get", "handle", "why", "cancel", "retry", "logs", "failures", "result"]
+)
+def test_what_is_not_a_number_of_a_task_names_none(tasks: BackgroundTaskManager, ask: str) -> None:
+    tasks.task(lambda: None, name="index")
+    handle = tasks.submit("index", delay_s=60)
+    method = getattr(tasks, ask)
+    for wrong in (handle, "1", 1.0, True, None, b"1"):
+        with pytest.raises(TaskError, match="is not the number of a task; a handle has it as its"):
+            method(wrong)
+    for missing in (0, -1, 2, 1 << 63, -(1 << 70)):
+        with pytest.raises(TaskError, match=rf"^task {missing}: there is no such task"):
+            method(missing)
+    assert handle.state is TaskState.ENQUEUED

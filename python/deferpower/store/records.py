@@ -83,6 +83,11 @@ def damaged(where: str, why: str) -> DamagedError:
     )
 
 
+def is_row_number(value: object) -> bool:
+    """Whether a row may have this number; SQLite also finds rows by a text or a float."""
+    return type(value) is int and value.bit_length() < 64
+
+
 _MOST = 1e15
 """No moment or duration is larger, in seconds."""
 

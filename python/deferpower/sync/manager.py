@@ -18,7 +18,7 @@ from deferpower.sync.adapters import AnyTarget, as_target
 from deferpower.sync.backoff import Backoff
 from deferpower.sync.bridge import OnLoop
 from deferpower.sync.conditions import Gate, gate
-from deferpower.sync.queue import SyncQueue
+from deferpower.sync.queue import SyncQueue, numbers
 from deferpower.sync.records import PRIORITIES, SyncRecord, SyncResult, SyncStats
 from deferpower.sync.round import Round
 from deferpower.sync.target import Priority, Target
@@ -417,7 +417,7 @@ class BackgroundSyncManager(Forkable):
             item_id: its number.
 
         Raises:
-            ConfigError: there is no such item any more.
+            ConfigError: there is no such item any more, or this is no number.
         """
         return self._queue.data(item_id)
 
@@ -429,6 +429,9 @@ class BackgroundSyncManager(Forkable):
 
         Returns:
             How many.
+
+        Raises:
+            ConfigError: one is not a number.
         """
         number = self._queue.replay(_ids(items), self.device.wall_clock())
         self._ring()
@@ -442,6 +445,9 @@ class BackgroundSyncManager(Forkable):
 
         Returns:
             How many.
+
+        Raises:
+            ConfigError: one is not a number.
         """
         return self._queue.discard(_ids(items))
 
@@ -476,4 +482,8 @@ def _never() -> bool:
 
 
 def _ids(items: Iterable[int] | None) -> list[int] | None:
-    return None if items is None else list(items)
+    if items is None:
+        return None
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        raise ConfigError(f"items: {items!r:.80} is no list of numbers of items")
+    return numbers(items)

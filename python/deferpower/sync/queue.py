@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from deferpower.errors import ConfigError, QueueFull
 from deferpower.store import sync_damage
@@ -15,7 +15,7 @@ from deferpower.store import sync_queues as queues
 from deferpower.store.database import Database, Durability
 from deferpower.store.failures import refused
 from deferpower.store.payloads import Payloads
-from deferpower.store.records import damaged
+from deferpower.store.records import damaged, is_row_number
 from deferpower.store.schema import MIGRATIONS
 from deferpower.store.sync_items import Gone, ItemState, NewItem
 from deferpower.sync.records import PRIORITIES, SyncRecord, SyncStats
@@ -207,7 +207,8 @@ class SyncQueue:
         Raises:
             ConfigError: there is no such item.
         """
-        found = self.database.read(lambda cursor: rows.content(cursor, self.id, item_id))
+        (number,) = numbers([item_id])
+        found = self.database.read(lambda cursor: rows.content(cursor, self.id, number))
         if found is None:
             raise ConfigError(f"item {item_id}: there is no such item; it may have been delivered")
         token, content_type, content = found
@@ -295,6 +296,19 @@ def queue_names(path: str | os.PathLike[str]) -> list[str]:
     """
     with Database(path, MIGRATIONS) as database:
         return database.read(queues.names)
+
+
+def numbers(items: Iterable[object]) -> list[int]:
+    """The numbers of items, checked: SQLite would take texts for numbers, too.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    found = list(items)
+    for item in found:
+        if not is_row_number(item):
+            raise ConfigError(f"item: {item!r:.80} is not the number of an item")
+    return cast("list[int]", found)
 
 
 def _number(priority: Priority) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from deferpower.scheduler import IntelligentScheduler
     from deferpower.tasks.queue import Queue
+    from deferpower.tasks.spec import Spec
     from deferpower.types import Reading
 
 _MOST_WOKEN = 500
@@ -73,11 +74,11 @@ class _Facts(NamedTuple):
     """What one look at the store tells."""
 
     counts: Mapping[TaskState, int]
-    running: list[TaskRow]
+    running: list[TaskRecord]
     held: int
     lanes: list[counts.LaneCount]
     later: list[counts.Later]
-    woken: list[TaskRow]
+    woken: list[tuple[TaskRow, Spec]]
     more_woken: int
     blocked: int | None
     next_s: float | None
@@ -104,7 +105,7 @@ def overview(
         worker: the id of this manager's worker, if it has one.
         workers: process ids of those that run tasks.
     """
-    facts = queue.database.read(lambda cursor: _facts(cursor, now_s, worker))
+    facts = queue.database.read(lambda cursor: _facts(queue, cursor, now_s, worker))
     groups = _Groups(scheduler, reading, knows_function)
     for lane in facts.lanes:
         known = queue.lanes[lane.lane]
@@ -112,11 +113,10 @@ def overview(
         task = known.task if advice is None else without_planned(known.task)
         is_held = advice is not None and not advice.start
         groups.add_judged(task, known.name, lane.size, lane.first, is_held=is_held)
-    for row in facts.woken:
-        spec = queue.spec_of(row.spec)
+    for row, spec in facts.woken:
         groups.add_judged(spec.task(row.created_s, row.life_s), spec.name, 1, row.id)
     if facts.more_woken:
-        groups.add((words.WOKEN,), facts.more_woken, (), facts.woken[0].id, None)
+        groups.add((words.WOKEN,), facts.more_woken, (), facts.woken[0][0].id, None)
     for later in facts.later:
         reason = words.none_due(
             later.first_s - now_s, after_failure=later.after_failure, periodic=later.periodic
@@ -126,7 +126,7 @@ def overview(
         groups.add((words.AFTER_OTHERS,), facts.counts[TaskState.BLOCKED], (), facts.blocked, None)
     return Overview(
         facts.counts,
-        tuple(queue.record(row) for row in facts.running),
+        tuple(facts.running),
         facts.held,
         groups.largest_first(),
         facts.next_s,
@@ -134,17 +134,17 @@ def overview(
     )
 
 
-def _facts(cursor: apsw.Cursor, now_s: float, worker: int | None) -> _Facts:
+def _facts(queue: Queue, cursor: apsw.Cursor, now_s: float, worker: int | None) -> _Facts:
     woken = [rows.get(cursor, row.id) for row in turns.woken(cursor, now_s, _MOST_WOKEN)]
     runs = [rows.get(cursor, task_id) for task_id in counts.running(cursor, _MOST_RUNNING)]
     states = {TaskState.of(state): n for state, n in counts.by_state(cursor).items()}
     return _Facts(
         states,
-        [row for row in runs if row is not None],
+        [queue.record(row, cursor) for row in runs if row is not None],
         0 if worker is None else counts.held(cursor, worker),
         counts.in_lanes(cursor, now_s),
         counts.later(cursor, now_s),
-        [row for row in woken if row is not None],
+        [(row, queue.spec_of(row.spec, cursor)) for row in woken if row is not None],
         counts.woken(cursor, now_s) - len(woken),
         counts.first_blocked(cursor) if states[TaskState.BLOCKED] else None,
         turns.next_wake_s(cursor),

@@ -11,7 +11,7 @@ from deferpower.errors import TaskError
 from deferpower.store import chains, counts, logs
 from deferpower.store import tasks as rows
 from deferpower.store.database import Database, Durability
-from deferpower.store.records import ENDED, State, TaskRow, damaged
+from deferpower.store.records import ENDED, State, TaskRow, damaged, is_row_number
 from deferpower.store.schema import MIGRATIONS
 from deferpower.store.texts import MOST_NOTED, Texts
 from deferpower.tasks.foresight import Foresight
@@ -156,7 +156,8 @@ class Queue:
         Raises:
             TaskError: there is none.
         """
-        found = self.database.read(lambda cursor: rows.get(cursor, task_id))
+        number = _number(task_id)
+        found = self.database.read(lambda cursor: rows.get(cursor, number))
         if found is None:
             raise _no_such(task_id)
         return found
@@ -167,9 +168,10 @@ class Queue:
         Raises:
             TaskError: there is none.
         """
+        number = _number(task_id)
 
         def work(cursor: apsw.Cursor) -> TaskRecord | None:
-            row = rows.get(cursor, task_id)
+            row = rows.get(cursor, number)
             return None if row is None else self.record(row, cursor)
 
         found = self.database.read(work)
@@ -186,13 +188,14 @@ class Queue:
         Raises:
             TaskError: there is none.
         """
+        number = _number(task_id)
         self.note_time(now_s)
 
         def work(cursor: apsw.Cursor) -> tuple[State | None, list[int]]:
-            state = rows.state_of(cursor, task_id)
+            state = rows.state_of(cursor, number)
             if state is None or state in ENDED:
                 return state, []
-            return state, chains.cancel(cursor, [task_id], now_s)
+            return state, chains.cancel(cursor, [number], now_s)
 
         state, cascade = self.database.write(work)
         if state is None:
@@ -217,7 +220,8 @@ class Queue:
         Raises:
             TaskError: there is no such task.
         """
-        data, end = self.database.read(lambda cursor: logs.read(cursor, task_id, start))
+        number = _number(task_id)
+        data, end = self.database.read(lambda cursor: logs.read(cursor, number, start))
         if not end:
             self.row(task_id)
         return data, end
@@ -247,6 +251,17 @@ class Queue:
             self.database.write(lambda cursor: rows.delete_specs(cursor, unused, last))
         for spec_id in unused:
             self._specs_by_id.pop(spec_id, None)
+
+
+def _number(task_id: object) -> int:
+    """What was given, if it is a number: SQLite would take texts for one, too."""
+    if type(task_id) is not int:
+        raise TaskError(
+            f"task_id: {task_id!r:.80} is not the number of a task; a handle has it as its id"
+        )
+    if not is_row_number(task_id):
+        raise _no_such(task_id)
+    return task_id
 
 
 def _no_such(task_id: int) -> TaskError:

@@ -76,7 +76,6 @@ class Service(QuietThread):
         if not self._threads_take_turns():
             self._looked_s = time.monotonic()
             self._worker.turn()
-            self._trouble.over()
             self._runner.start_ready()
             self._wait()
 
@@ -102,9 +101,9 @@ class Service(QuietThread):
         at_work = [run for run in runs if not run.paused]
         self._device.set_own_work([run.pid for run in at_work if run.pid] if at_work else None)
         reading = self._device.read()
-        wake = self._watch.wait(
-            *self._worker.watched(), self._scheduler.told(reading), self._until_s(reading)
-        )
+        until_s = self._until_s(reading)
+        self._trouble.over()  # nothing is left that fails but the wait itself
+        wake = self._watch.wait(*self._worker.watched(), self._scheduler.told(reading), until_s)
         self._device.take(wake)
         calm_s = self._looked_s + _CALM_S - time.monotonic()
         if wake[0] in (WOKEN, FILE) and runs and calm_s > 0:
