@@ -29,6 +29,7 @@ from cli.support import (
 
 # A shell that waits for one long sleep may get to its trap only after that.
 LOOP = "while :; do sleep 0.05; done"
+PROMPT = "ready> "
 CTRL_C, CTRL_Z = "\x03", "\x1a"
 LOGIN = "import os, sys; os.login_tty(0); os.execvp(sys.argv[1], sys.argv[1:])"
 
@@ -47,7 +48,7 @@ class Shell:
         termios.tcsetwinsize(terminal, (25, 80))
         self.process = subprocess.Popen(
             [sys.executable, "-c", LOGIN, "bash", "--norc", "--noprofile", "-i"],
-            env={**os.environ, "TERM": "xterm", "PS1": "ready> ", **env},
+            env={**os.environ, "TERM": "xterm", "PS1": PROMPT, **env},
             cwd=directory,
             stdin=terminal,
             stdout=terminal,
@@ -55,7 +56,7 @@ class Shell:
         )
         os.close(terminal)
         self.shown = ""
-        self.wait_for("ready> ")
+        self.wait_for(PROMPT)
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -83,6 +84,13 @@ class Shell:
         """The process id of deferpower."""
         self.wait_until(lambda: children_of(self.process.pid), "the job")
         return children_of(self.process.pid)[0]
+
+    def stop_job(self) -> None:
+        """Press Ctrl-Z, and wait until the shell takes commands: what is typed before may be lost
+        while it changes the terminal's mode.
+        """
+        self.type(CTRL_Z)
+        self.wait_for(f"(?s)Stopped.*{PROMPT}")
 
     def hang_up(self) -> None:
         with contextlib.suppress(OSError):
@@ -123,7 +131,9 @@ def test_one_quiet_line(laptop: Laptop, shell: Shell) -> None:
 
 
 def test_the_line_is_dimmed_where_colour_is_wanted(laptop: Laptop, shell: Shell) -> None:
+    seen = len(shell.shown)
     shell.type("unset NO_COLOR\n")
+    shell.wait_until(lambda: PROMPT in shell.shown[seen:], "the prompt")
     shell.run(*CONDITION, "true")
     shell.wait_for(r"\r\x1b\[2mdeferpower: waiting since [^\n]*\x1b\[0m")
     laptop.charge(60)
@@ -175,8 +185,7 @@ def test_ctrl_z_and_fg_while_the_command_runs(laptop: Laptop, shell: Shell) -> N
     shell.run(*CONDITION, "sh", "-c", "echo go; read x; echo he''llo \\$x")
     shell.wait_for("go\r\n")
     job = shell.job()
-    shell.type(CTRL_Z)
-    shell.wait_for("Stopped")
+    shell.stop_job()
     command = command_of(job)
     assert state(job) == "T"
     assert set(group_states(command).values()) == {"T"}
@@ -191,8 +200,7 @@ def test_ctrl_z_and_fg_while_it_waits(laptop: Laptop, shell: Shell) -> None:
     shell.run(*CONDITION, "echo", "working")
     shell.wait_for(WAITING)
     job = shell.job()
-    shell.type(CTRL_Z)
-    shell.wait_for("Stopped")
+    shell.stop_job()
     assert state(job) == "T"
     seen = len(shell.shown)
     shell.type("fg\n")
@@ -208,8 +216,7 @@ def test_ctrl_z_and_fg_while_the_command_is_frozen(laptop: Laptop, shell: Shell)
     laptop.charge(40)
     shell.wait_for("paused since")
     job = shell.job()
-    shell.type(CTRL_Z)
-    shell.wait_for("Stopped")
+    shell.stop_job()
     seen = len(shell.shown)
     shell.type("fg\n")
     shell.wait_until(lambda: "paused since" in shell.shown[seen:], "the line again")
@@ -255,8 +262,11 @@ def test_in_the_background_it_stops_when_the_command_wants_the_terminal(
 ) -> None:
     laptop.charge(60)
     shell.run(*CONDITION, "sh", "-c", "echo go; read x; echo he''llo \\$x", after=" & set -b")
+    shell.wait_for(f"(?s)status=0\r\n.*{PROMPT}")
     shell.wait_for("Stopped")
+    command = command_of(shell.job())
     shell.type("fg\n")
+    wait_until(lambda: set(group_states(command).values()) == {"S"}, "the command")
     shell.type("world\n")
     shell.wait_for("hello world\r\n")
 
