@@ -367,6 +367,9 @@ def test_what_is_not_a_number_of_an_item_names_none(
         sync.data(wrong)
     with pytest.raises(ConfigError, match=r"^items: .* is no list of numbers of items"):
         sync.discard("1")  # type: ignore[arg-type]
+    for listed in (sync.pending, sync.dead_letters):
+        with pytest.raises(ConfigError, match=r"^limit: -1 is not a whole number of 0 or more$"):
+            listed(-1)
     assert [letter.item_id for letter in sync.dead_letters()] == [item]
 
 

@@ -333,3 +333,16 @@ def test_what_is_not_a_number_of_a_task_names_none(tasks: BackgroundTaskManager,
         with pytest.raises(TaskError, match=rf"^task {missing}: there is no such task"):
             method(missing)
     assert handle.state is TaskState.ENQUEUED
+
+
+def test_a_list_takes_no_limit_that_sqlite_would_understand_otherwise(
+    tasks: BackgroundTaskManager,
+) -> None:
+    tasks.task(lambda: None, name="index")
+    tasks.submit_many("index", [[]] * 3)
+    assert [len(tasks.list(limit=limit)) for limit in (0, 2, 3, 1 << 40)] == [0, 2, 3, 3]
+    for wrong in (-1, "2", 2.0, True, None, 1 << 63):
+        with pytest.raises(ConfigError, match=r"^limit: .* is not a whole number of 0 or more$"):
+            tasks.list(limit=wrong)  # type: ignore[arg-type]
+    with pytest.raises(TaskError, match=r"^before: '2' is not the number of a task"):
+        tasks.list(before="2")  # type: ignore[arg-type]

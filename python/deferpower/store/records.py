@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
-from deferpower.errors import StoreError
+from deferpower.errors import ConfigError, StoreError
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -86,6 +86,17 @@ def damaged(where: str, why: str) -> DamagedError:
 def is_row_number(value: object) -> bool:
     """Whether a row may have this number; SQLite also finds rows by a text or a float."""
     return type(value) is int and value.bit_length() < 64
+
+
+def checked_limit(limit: object) -> int:
+    """How many rows at most, which must be told: SQLite takes -1 for all of them.
+
+    Raises:
+        ConfigError: it is no such number.
+    """
+    if type(limit) is not int or not 0 <= limit < 1 << 63:
+        raise ConfigError(f"limit: {limit!r:.80} is not a whole number of 0 or more")
+    return limit
 
 
 _MOST = 1e15

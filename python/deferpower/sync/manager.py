@@ -399,6 +399,9 @@ class BackgroundSyncManager(Forkable):
 
         Args:
             limit: at most so many.
+
+        Raises:
+            ConfigError: the limit is no whole number of 0 or more.
         """
         return self._queue.find(dead=False, priority=None, limit=limit)
 
@@ -407,6 +410,9 @@ class BackgroundSyncManager(Forkable):
 
         Args:
             limit: at most so many.
+
+        Raises:
+            ConfigError: the limit is no whole number of 0 or more.
         """
         return self._queue.find(dead=True, priority=None, limit=limit)
 

@@ -15,7 +15,7 @@ from deferpower.store import sync_queues as queues
 from deferpower.store.database import Database, Durability
 from deferpower.store.failures import refused
 from deferpower.store.payloads import Payloads
-from deferpower.store.records import damaged, is_row_number
+from deferpower.store.records import checked_limit, damaged, is_row_number
 from deferpower.store.schema import MIGRATIONS
 from deferpower.store.sync_items import Gone, ItemState, NewItem
 from deferpower.sync.records import PRIORITIES, SyncRecord, SyncStats
@@ -228,8 +228,9 @@ class SyncQueue:
     def find(self, *, dead: bool, priority: Priority | None, limit: int) -> list[SyncRecord]:
         """Dead items, or all others; the oldest first."""
         number = None if priority is None else _number(priority)
+        most = checked_limit(limit)
         found = self.database.read(
-            lambda cursor: rows.find(cursor, self.id, dead=dead, priority=number, limit=limit)
+            lambda cursor: rows.find(cursor, self.id, dead=dead, priority=number, limit=most)
         )
         return [SyncRecord.of(row) for row in found]
 

@@ -127,7 +127,8 @@ class Asking(ABC):
             before: only those with a smaller number; to go on where the last list ended.
 
         Raises:
-            ConfigError: a state is unknown.
+            ConfigError: a state is unknown, or the limit is no whole number of 0 or more.
+            TaskError: the number that they come before is none.
         """
         if isinstance(states, str):
             states = (states,)

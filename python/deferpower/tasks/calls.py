@@ -210,7 +210,7 @@ def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def _ids(after: Iterable[Handle | int] | Handle | int) -> tuple[int, ...]:
-    tasks = (after,) if isinstance(after, (Handle, int)) else tuple(after)
+    tasks = tuple(after) if isinstance(after, Iterable) else (after,)
     ids = tuple(task.id if isinstance(task, Handle) else task for task in tasks)
     for task_id in ids:
         if type(task_id) is not int:

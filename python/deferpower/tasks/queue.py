@@ -11,7 +11,14 @@ from deferpower.errors import TaskError
 from deferpower.store import chains, counts, logs
 from deferpower.store import tasks as rows
 from deferpower.store.database import Database, Durability
-from deferpower.store.records import ENDED, State, TaskRow, damaged, is_row_number
+from deferpower.store.records import (
+    ENDED,
+    State,
+    TaskRow,
+    checked_limit,
+    damaged,
+    is_row_number,
+)
 from deferpower.store.schema import MIGRATIONS
 from deferpower.store.texts import MOST_NOTED, Texts
 from deferpower.tasks.foresight import Foresight
@@ -207,9 +214,11 @@ class Queue:
     ) -> list[TaskRecord]:
         """The newest tasks of some states, or all."""
         wanted = None if states is None else [state.stored for state in states]
+        most = checked_limit(limit)
+        older = None if before is None else _number(before, "before")
 
         def work(cursor: apsw.Cursor) -> list[TaskRecord]:
-            found = rows.find(cursor, wanted, limit, before)
+            found = rows.find(cursor, wanted, most, older)
             return [self.record(row, cursor) for row in found]
 
         return self.database.read(work)
@@ -253,11 +262,11 @@ class Queue:
             self._specs_by_id.pop(spec_id, None)
 
 
-def _number(task_id: object) -> int:
+def _number(task_id: object, name: str = "task_id") -> int:
     """What was given, if it is a number: SQLite would take texts for one, too."""
     if type(task_id) is not int:
         raise TaskError(
-            f"task_id: {task_id!r:.80} is not the number of a task; a handle has it as its id"
+            f"{name}: {task_id!r:.80} is not the number of a task; a handle has it as its id"
         )
     if not is_row_number(task_id):
         raise _no_such(task_id)
