@@ -37,6 +37,7 @@ from backend.waits import (
 from deferpower._contract import Backend, RequirementRow
 from deferpower.errors import ConfigError
 from deferpower.types import IdleRules
+from tasks.support import until
 
 QUICK_IDLE = IdleRules(dwell_s=1.0)
 
@@ -326,6 +327,10 @@ def test_closing_ends_it_and_gives_all_files_back(laptop: Laptop, tmp_path: Path
     assert laptop.wait(for_s=None)[0] == WOKEN
 
 
+def open_files() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "dropped"])
 def test_no_file_stays_open(
     backend: Backend, machine: Machine, tmp_path: Path, closed: bool
@@ -333,18 +338,19 @@ def test_no_file_stays_open(
     sampler = backend.Sampler(str(machine.root), [], QUICK_IDLE[:4])
     rules = backend.Rules((0.0,) * 11, (0.0,) * 7)
     gc.collect()
-    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = open_files()
     watch = backend.Watch(sampler, rules)
     watch.follow(str(tmp_path))
     watch.wake()
     watch.wait([], [], [], TOLD, time.time() + 1)
-    assert sorted(os.listdir("/proc/self/fd")) != before  # noqa: PTH208
+    assert open_files() - before
     if closed:
         watch.close()
     else:
         del watch
         gc.collect()
-    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    # Threads that other tests have left behind may open something for a moment.
+    until(lambda: open_files() <= before, "no more files than before")
 
 
 def test_a_signal_handler_may_wake_it(laptop: Laptop) -> None:
