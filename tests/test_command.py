@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.support import Gate, group_states, is_alive, wait_until
+from cli.support import Gate, group_states, is_alive
 from deferpower import TaskError
 from deferpower.command import Command, CommandError
+from waiting import until
 
 
 def ended(command: Command) -> bool:
@@ -28,7 +29,7 @@ def test_exit_statuses_are_a_shells() -> None:
     ):
         with Command(["sh", "-c", script]) as command:
             command.start()
-            wait_until(lambda: ended(command), "the end")
+            until(lambda: ended(command), "the end")
             assert (command.exit_status, command.killed_by) == (status, killed_by)
 
 
@@ -37,16 +38,16 @@ def test_freeze_and_thaw_take_the_whole_group(tmp_path: Path) -> None:
     script = f"({gate.wait}) & wait"
     with Command(["sh", "-c", script]) as command:
         command.start()
-        wait_until(lambda: len(group_states(command.pid)) >= 2, "the child")
+        until(lambda: len(group_states(command.pid)) >= 2, "the child")
         command.freeze()
         assert command.frozen
-        wait_until(lambda: set(group_states(command.pid).values()) == {"T"}, "all stopped")
+        until(lambda: set(group_states(command.pid).values()) == {"T"}, "all stopped")
         command.poll()
         assert command.stopped_by == signal.SIGSTOP
         command.thaw()
         assert not command.frozen
         gate.open()
-        wait_until(lambda: ended(command), "the end")
+        until(lambda: ended(command), "the end")
         assert command.exit_status == 0
 
 
@@ -57,7 +58,7 @@ def test_leaving_the_block_ends_a_command_that_has_not_ended(tmp_path: Path) -> 
     )
     with Command(["sh", "-c", script]) as command:
         command.start()
-        wait_until(lambda: pids.exists() and pids.read_text().count("\n") == 2, "both")
+        until(lambda: pids.exists() and pids.read_text().count("\n") == 2, "both")
     assert command.exit_status == 128 + signal.SIGKILL
     assert not any(map(is_alive, map(int, pids.read_text().split())))
 
@@ -74,7 +75,7 @@ def test_a_frozen_command_can_be_swept_away() -> None:
 def test_nothing_happens_to_a_command_that_has_ended() -> None:
     with Command(["true"]) as command:
         command.start()
-        wait_until(lambda: ended(command), "the end")
+        until(lambda: ended(command), "the end")
         command.freeze()
         command.thaw()
         command.send(signal.SIGKILL)
@@ -92,7 +93,7 @@ def test_stops_by_others_are_seen() -> None:
             command.poll()
             return command.stopped_by
 
-        wait_until(stopped, "the stop")
+        until(stopped, "the stop")
         assert stopped() == signal.SIGTSTP
         assert not command.frozen
         command.send(signal.SIGCONT)
@@ -129,7 +130,7 @@ def test_a_program_is_found_on_the_path(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", f"{tmp_path}/a:{tmp_path}/b:{os.environ['PATH']}")
     with Command(["deferred-work"]) as command:
         command.start()
-        wait_until(lambda: ended(command), "the end")
+        until(lambda: ended(command), "the end")
         assert command.exit_status == 42
     monkeypatch.setenv("PATH", f"{tmp_path}/a")
     with pytest.raises(CommandError, match="is not executable") as caught:
@@ -161,5 +162,5 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     for _ in range(5):
         with Command(["true"]) as command:
             command.start()
-            wait_until(lambda: ended(command), "the end")
-    wait_until(lambda: descriptors() <= before, "no more descriptors than before")
+            until(lambda: ended(command), "the end")
+    until(lambda: descriptors() <= before, "no more descriptors than before")

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 import deferpower
-from cli.support import Laptop, wait_until
+from cli.support import Laptop
 from sync.server import Server
+from waiting import until
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -66,7 +67,7 @@ class Agent:
 
     def wait_until_it_says(self, pattern: str) -> re.Match[str]:
         try:
-            wait_until(lambda: re.search(pattern, self.said), repr(pattern))
+            until(lambda: re.search(pattern, self.said), repr(pattern))
         except AssertionError:
             self.process.send_signal(signal.SIGABRT)  # it tells where it hangs
             self.process.wait()

@@ -28,17 +28,10 @@ from deferpower._contract import CONSTRAINTS, Backend, FactsRow, Rules, WakeRow,
 from deferpower.testing import FakeDevice, ManualClock
 from deferpower.thresholds import Thresholds
 from deferpower.types import NO_BATTERY, Cpu, Disk, Memory, Network, Power, Storage, User
+from waiting import PATIENCE_S, until
 
-PATIENCE_S = 20.0
 TIMER, WOKEN, FILE, VERDICT = range(4)
 NOON_S = 1_704_110_400.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end_s, "it never came"
-        time.sleep(0.001)
 
 
 def test_the_examples_run(backend_name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ from backend.waits import (
 from deferpower._contract import Backend, RequirementRow
 from deferpower.errors import ConfigError
 from deferpower.types import IdleRules
-from tasks.support import until
+from waiting import until
 
 QUICK_IDLE = IdleRules(dwell_s=1.0)
 

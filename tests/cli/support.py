@@ -11,15 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-PATIENCE_S = 30.0
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return once the condition holds; fail when it does not within `PATIENCE_S`."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, f"never came: {what}"
-        time.sleep(0.01)
+from waiting import PATIENCE_S
 
 
 class Laptop:

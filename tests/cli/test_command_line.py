@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.support import PATIENCE_S, Laptop, command_line
+from cli.support import Laptop, command_line
 from deferpower import cli
+from waiting import PATIENCE_S
 
 RUN_WRONGLY = [
     # words before "-- true", what the line must name, and how to write it right

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Start
-from cli.support import PATIENCE_S, Gate, Laptop, command_line, group_states, wait_until
+from cli.support import Gate, Laptop, command_line, group_states
+from waiting import PATIENCE_S, until
 
 FROM_40_TO_60 = ("--battery-above", "50", "--poll", "0.05", "--json")
 """Conditions that change of level, unlike one of the charger, meets and fails at once."""
@@ -44,10 +45,10 @@ def test_the_main_job(laptop: Laptop, start: Start, tmp_path: Path) -> None:
 
     laptop.plug(True)
     group = run.event("started")["pid"]
-    wait_until(archive.exists, "the archive")
+    until(archive.exists, "the archive")
     laptop.plug(False)
     run.event("paused")
-    wait_until(lambda: set(group_states(group).values()) == {"T"}, "every process stopped")
+    until(lambda: set(group_states(group).values()) == {"T"}, "every process stopped")
     assert len(group_states(group)) >= 2
     assert archive.stat().st_size == 0
 
@@ -259,7 +260,7 @@ def test_timeout_leaves_nothing_behind(laptop: Laptop, start: Start, tmp_path: P
     script = f"setsid sh -c 'trap \"\" TERM; echo $$ > {child}; sleep 1000; sleep 1000' & wait"
     run = start("run", "--timeout", "0.5", "--json", "--", "sh", "-c", script)
     assert run.end() == 124
-    wait_until(lambda: not group_states(int(child.read_text())), "the end of the child")
+    until(lambda: not group_states(int(child.read_text())), "the end of the child")
 
 
 def test_streams_are_the_commands_own(laptop: Laptop, start: Start) -> None:

@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Start
-from cli.support import (
-    Laptop,
-    children_of,
-    command_line,
-    group_states,
-    guard_of,
-    is_alive,
-    wait_until,
-)
+from cli.support import Laptop, children_of, command_line, group_states, guard_of, is_alive
+from waiting import until
 
 FROM_40_TO_60 = ("--battery-above", "50", "--poll", "0.05", "--json")
 
@@ -44,11 +37,11 @@ class Family:
         return [int(pid) for pid in self.path.read_text().split()] if self.path.exists() else []
 
     def wait_for_birth(self, count: int = 4) -> None:
-        wait_until(lambda: len(self.pids) == count, "the family")
+        until(lambda: len(self.pids) == count, "the family")
 
     def wait_for_death(self) -> None:
         # Their groups too: the sleeps have not told their numbers.
-        wait_until(
+        until(
             lambda: not any(is_alive(pid) or group_states(pid) for pid in self.pids),
             f"the end of {self.pids}",
         )
@@ -82,7 +75,7 @@ def test_killed_while_the_command_runs(laptop: Laptop, start: Start, family: Fam
     guard = guard_of(run.process.pid)
     run.process.kill()
     family.wait_for_death()
-    wait_until(lambda: not is_alive(guard), "the end of the guard")
+    until(lambda: not is_alive(guard), "the end of the guard")
 
 
 def test_killed_while_the_command_is_frozen(laptop: Laptop, start: Start, family: Family) -> None:
@@ -106,7 +99,7 @@ def test_killed_around_the_start(laptop: Laptop, start: Start, family: Family, d
     run.process.kill()
     run.process.wait()
     # Only then is the guard at work; nothing that it left may show up later.
-    wait_until(lambda: not is_alive(guard), "the end of the guard")
+    until(lambda: not is_alive(guard), "the end of the guard")
     family.wait_for_death()
 
 
@@ -210,6 +203,6 @@ def test_killed_with_a_descendant_that_hides(laptop: Laptop, start: Start, tmp_p
     pid_file = tmp_path / "pid"
     script = f"setsid env -i sh -c 'echo $$ > {pid_file}; sleep 1000; :' & wait"
     run = start("run", "--", "sh", "-c", script)
-    wait_until(lambda: pid_file.exists() and pid_file.read_text(), "the descendant")
+    until(lambda: pid_file.exists() and pid_file.read_text(), "the descendant")
     run.process.kill()
-    wait_until(lambda: not is_alive(int(pid_file.read_text())), "its end")
+    until(lambda: not is_alive(int(pid_file.read_text())), "its end")

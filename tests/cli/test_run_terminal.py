@@ -15,17 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.support import (
-    PATIENCE_S,
-    Laptop,
-    children_of,
-    command_line,
-    command_of,
-    group_states,
-    is_alive,
-    state,
-    wait_until,
-)
+from cli.support import Laptop, children_of, command_line, command_of, group_states, is_alive, state
+from waiting import PATIENCE_S, until
 
 # A shell that waits for one long sleep may get to its trap only after that.
 LOOP = "while :; do sleep 0.05; done"
@@ -190,10 +181,10 @@ def test_ctrl_z_and_fg_while_the_command_runs(laptop: Laptop, shell: Shell) -> N
     assert state(job) == "T"
     assert set(group_states(command).values()) == {"T"}
     shell.type("fg\n")
-    wait_until(lambda: set(group_states(command).values()) == {"S"}, "the command")
+    until(lambda: set(group_states(command).values()) == {"S"}, "the command")
     shell.type("world\n")
     shell.wait_for("hello world\r\n")
-    wait_until(lambda: not is_alive(job), "the end")
+    until(lambda: not is_alive(job), "the end")
 
 
 def test_ctrl_z_and_fg_while_it_waits(laptop: Laptop, shell: Shell) -> None:
@@ -246,7 +237,7 @@ def test_ctrl_c_ends_a_pipeline(laptop: Laptop, shell: Shell) -> None:
     job = shell.job()
     command = command_of(job)
     shell.type(CTRL_C)
-    wait_until(lambda: not is_alive(job) and not group_states(command), "the end")
+    until(lambda: not is_alive(job) and not group_states(command), "the end")
 
 
 def test_in_the_background_nothing_is_drawn(laptop: Laptop, shell: Shell) -> None:
@@ -266,7 +257,7 @@ def test_in_the_background_it_stops_when_the_command_wants_the_terminal(
     shell.wait_for("Stopped")
     command = command_of(shell.job())
     shell.type("fg\n")
-    wait_until(lambda: set(group_states(command).values()) == {"S"}, "the command")
+    until(lambda: set(group_states(command).values()) == {"S"}, "the command")
     shell.type("world\n")
     shell.wait_for("hello world\r\n")
 
@@ -296,4 +287,4 @@ def test_nothing_is_left_when_the_terminal_closes(laptop: Laptop, shell: Shell) 
     job = shell.job()
     command = command_of(job)
     shell.hang_up()
-    wait_until(lambda: not is_alive(job) and not group_states(command), "the end")
+    until(lambda: not is_alive(job) and not group_states(command), "the end")

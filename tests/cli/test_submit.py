@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.support import Gate, command_line, wait_until
+from cli.support import Gate, command_line
 from deferpower import BackgroundTaskManager
 from deferpower.tasks.record import TaskState
 from deferpower.testing import FakeDevice, ManualClock, run_until_idle
+from waiting import until
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_following_ends_with_the_command(tasks: BackgroundTaskManager, tmp_path:
     gate = Gate(tmp_path / "gate")
     task = submit("--", "sh", "-c", f"echo one; {gate.wait}; echo two")
     tasks.start()
-    wait_until(lambda: tasks.logs(task) == b"one\n", "the first line")
+    until(lambda: tasks.logs(task) == b"one\n", "the first line")
     with subprocess.Popen(
         command_line(["logs", "--follow", str(task)]), stdout=subprocess.PIPE
     ) as follower:

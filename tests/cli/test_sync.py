@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from cli.support import PATIENCE_S, Laptop, command_line
+from cli.support import Laptop, command_line
 from deferpower import cli
+from waiting import PATIENCE_S
 
 
 @pytest.fixture

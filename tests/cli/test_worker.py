@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 
 from cli.conftest import Start
-from cli.support import PATIENCE_S, Deferpower, Laptop, command_line, is_alive, wait_until
+from cli.support import Deferpower, Laptop, command_line, is_alive
 from deferpower import BackgroundTaskManager, Constraints, TaskState, cli
 from deferpower.cli import shift
 from deferpower.cli.systemd import quoted
+from waiting import PATIENCE_S, until
 
 AGENT = """
 import os, time
@@ -412,7 +413,7 @@ class Screen:
 
     def wait_for(self, condition: Callable[[list[str]], object], what: str) -> list[str]:
         try:
-            wait_until(lambda: condition(self.shown()), what)
+            until(lambda: condition(self.shown()), what)
         except AssertionError:
             pytest.fail("\n".join([f"never came: {what}; shown:", *self.shown()]))
         return self.shown()

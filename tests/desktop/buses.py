@@ -8,14 +8,13 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+from waiting import PATIENCE_S, until
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """The interpreter that Debian's python3-dbusmock is installed for."""
-
-PATIENCE_S = 30.0
 
 _CONFIGURATION = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -45,14 +44,6 @@ def missing_tools() -> str:
     return "" if done.returncode == 0 else "no dbusmock (apt-get install python3-dbusmock)"
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return once the condition holds; fail when it does not within `PATIENCE_S`."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, f"never came: {what}"
-        time.sleep(0.005)
-
-
 class Process:
     """A process that ends with the test."""
 
@@ -73,7 +64,7 @@ class Process:
         """Stop it in its tracks, and return once it stands."""
         self.process.send_signal(signal.SIGSTOP)
         stat = Path(f"/proc/{self.process.pid}/stat")
-        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "frozen")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "frozen")
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -97,7 +88,7 @@ class MessageBus(Process):
         super().__init__(
             ["dbus-daemon", f"--config-file={self._configuration}", "--nofork", "--nopidfile"], {}
         )
-        wait_until(self.socket.exists, f"the {self.kind} bus")
+        until(self.socket.exists, f"the {self.kind} bus")
 
     def connections(self) -> list[str]:
         """The names of all connections."""

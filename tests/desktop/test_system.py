@@ -12,8 +12,8 @@ from deferpower import Constraints, Device
 from deferpower.scheduler import decide
 from deferpower.task import Task
 from deferpower.types import Reading, User
-from desktop.buses import wait_until
 from desktop.conftest import MUTTER, NETWORK_MANAGER, PROFILES, Buses, Clock
+from waiting import until
 
 pytestmark = pytest.mark.desktop
 
@@ -103,7 +103,7 @@ def test_a_manager_that_dies_is_unknown_until_it_is_back(buses: Buses, open_devi
     device = open_device()
     assert connection(device.read(0)) == (True, False)
     manager.end()
-    wait_until(lambda: connection(device.read(0)) == (None, None), "its end")
+    until(lambda: connection(device.read(0)) == (None, None), "its end")
     (row,) = (s for s in device.sources() if s.where == NETWORK_MANAGER[0])
     assert (row.sensor, row.status) == ("network", "absent")
     buses.network_manager(70, "<uint32 1>")
@@ -131,7 +131,7 @@ def test_the_power_profile(buses: Buses, open_device: Open) -> None:
     profiles.tell("UpdateProperties", PROFILES[2], "{'ActiveProfile': <int64 3>}")
     assert device.read(0).power_saver is None
     profiles.end()
-    wait_until(lambda: "ok" not in power_saver_status(device), "its end")
+    until(lambda: "ok" not in power_saver_status(device), "its end")
 
 
 def power_saver_status(device: Device) -> list[str]:
@@ -145,7 +145,7 @@ def test_a_bus_that_ends_and_comes_back(buses: Buses, open_device: Open, clock: 
     assert device.read(0).power_saver is True
     buses.system.end()
     profiles.end()
-    wait_until(lambda: device.read(0).power_saver is None, "the end of the bus")
+    until(lambda: device.read(0).power_saver is None, "the end of the bus")
     (row,) = (source for source in device.sources() if source.sensor == "power_saver")
     assert row.detail.startswith("the system bus is lost: ")
     buses.system.start()

@@ -11,8 +11,8 @@ from deferpower import Constraints, Device
 from deferpower.scheduler import decide
 from deferpower.task import Task
 from deferpower.types import Source, User
-from desktop.buses import wait_until
 from desktop.conftest import LOGIND, MUTTER, SCREEN_SAVER, Buses, Clock, QuietMachine
+from waiting import until
 
 pytestmark = pytest.mark.desktop
 
@@ -73,7 +73,7 @@ def test_kde_on_wayland_leaves_it_to_the_login_manager(buses: Buses, open_device
     assert source.status == "absent"
     assert "load alone" in source.detail
     buses.logind(IdleHint=False, IdleSinceHintMonotonic=1)
-    wait_until(lambda: device.read(max_age_s=0).user is not None, "the login manager")
+    until(lambda: device.read(max_age_s=0).user is not None, "the login manager")
     assert device.read().user == User(None, True, LOGIND[0])
 
 
@@ -132,7 +132,7 @@ def test_a_monitor_that_dies_leaves_the_user_present_until_it_is_back(
     device = open_device()
     assert device.read().user == User(90.0, False, MUTTER[0])
     mutter.end()
-    wait_until(lambda: device.read(max_age_s=0).user == User(None, True, MUTTER[0]), "its end")
+    until(lambda: device.read(max_age_s=0).user == User(None, True, MUTTER[0]), "its end")
     assert user_source(device).status == "failing"
     assert "is gone" in user_source(device).detail
     buses.mutter(80_000)
@@ -146,7 +146,7 @@ def test_a_monitor_that_dies_is_stood_in_for(buses: Buses, open_device: Open) ->
     device = open_device()
     device.read()
     mutter.end()
-    wait_until(lambda: device.read(max_age_s=0).user == User(None, False, LOGIND[0]), "logind")
+    until(lambda: device.read(max_age_s=0).user == User(None, False, LOGIND[0]), "logind")
 
 
 def test_a_hung_monitor_holds_up_no_reading_but_one(
@@ -162,9 +162,9 @@ def test_a_hung_monitor_holds_up_no_reading_but_one(
         assert device.read().user == User(None, True, MUTTER[0])
     assert user_source(device).detail == "does not answer"
     mutter.thaw()
-    wait_until(lambda: device.read(max_age_s=0).user == User(90.0, False, MUTTER[0]), "its answer")
+    until(lambda: device.read(max_age_s=0).user == User(90.0, False, MUTTER[0]), "its answer")
     clock.now += 2.0
-    wait_until(lambda: device.read().user == User(90.0, False, MUTTER[0]), "the next answer")
+    until(lambda: device.read().user == User(90.0, False, MUTTER[0]), "the next answer")
 
 
 def test_a_quiet_machine_is_idle_once_its_user_has_been_away(
@@ -187,9 +187,7 @@ def test_a_quiet_machine_is_idle_once_its_user_has_been_away(
     clock.now += 1.0
     assert device.read(max_age_s=0).idle_since_s == 1000.0
     mutter.end()
-    wait_until(
-        lambda: device.read(max_age_s=0).idle_since_s is None, "presence, for want of a monitor"
-    )
+    until(lambda: device.read(max_age_s=0).idle_since_s is None, "presence, for want of a monitor")
     (reason,) = decide(IDLE, device.read(), local_minute=0).reasons
     assert reason.sentence == f"not idle: somebody is present by {MUTTER[0]}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import apsw
 import pytest
 
 from deferpower.store.database import Database
+from waiting import PATIENCE_S
 
 SCHEMA = ["CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"]
-PATIENCE_S = 30.0
 
 
 def on_a_small_disk(directory: Path, size: str) -> list[str]:
@@ -65,10 +64,3 @@ def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE_S,
         check=False,
     )
-
-
-def until(condition: Callable[[], bool]) -> None:
-    given_up_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < given_up_s, "it never came to pass"
-        time.sleep(0.001)

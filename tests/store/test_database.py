@@ -19,7 +19,8 @@ import pytest
 from deferpower.errors import StoreError
 from deferpower.store.database import Database, Durability
 from deferpower.store.files import APPLICATION_ID
-from store.support import PATIENCE_S, SCHEMA, add, call_it, notes, run, sql, until
+from store.support import SCHEMA, add, call_it, notes, run, sql
+from waiting import PATIENCE_S, until
 
 
 @pytest.fixture

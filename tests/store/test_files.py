@@ -15,7 +15,8 @@ import pytest
 from deferpower.errors import StoreError
 from deferpower.store import files
 from deferpower.store.database import Database
-from store.support import PATIENCE_S, SCHEMA, add, notes, on_a_small_disk, run, sql
+from store.support import SCHEMA, add, notes, on_a_small_disk, run, sql
+from waiting import PATIENCE_S
 
 
 @pytest.fixture

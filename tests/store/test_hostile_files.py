@@ -13,7 +13,8 @@ import pytest
 
 from deferpower.errors import StoreError
 from deferpower.store.database import Database
-from store.support import PATIENCE_S, SCHEMA, add, notes
+from store.support import SCHEMA, add, notes
+from waiting import PATIENCE_S
 
 STRANGER = 12345
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file another user's")

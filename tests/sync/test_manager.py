@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from deferpower.quiet import Trouble
 from deferpower.store.payloads import Payloads
 from deferpower.sync import BatchRefused, Limits, Outcome, SyncItem, TargetUnavailable
 from deferpower.testing import FakeDevice
+from waiting import PATIENCE_S, until
 
 LONG_S = 100_000.0
-PATIENCE_S = 20.0
 LARGE = os.urandom(100_000)
 
 
@@ -116,13 +115,6 @@ def statuses(results: Sequence[Any]) -> list[str]:
 
 def later(device: FakeDevice, seconds: float = LONG_S) -> None:
     device.clock.advance(seconds)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    given_up_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < given_up_s, f"never came: {what}"
-        time.sleep(0.002)
 
 
 # Which priorities go.

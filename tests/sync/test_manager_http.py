@@ -35,11 +35,11 @@ from sync.server import (
     Server,
 )
 from sync.test_objects import names, s3, s3_port, s3_request
+from waiting import PATIENCE_S
 
 __all__ = ["s3_port"]  # a fixture
 
 ITEMS = 10_000
-PATIENCE_S = 20.0
 KILLS = int(os.environ.get("DEFERPOWER_TEST_KILLS", "40"))
 PRIORITIES = ("high", "normal", "low")
 

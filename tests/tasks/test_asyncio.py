@@ -16,13 +16,13 @@ from deferpower import BackgroundTaskManager, Context, TaskFailed, TaskState
 from deferpower.errors import TaskError
 from deferpower.testing import FakeDevice
 from tasks.conftest import MakeManager
-from tasks.support import BOUND_S, until
+from waiting import PATIENCE_S, until
 
 REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
 
 
 async def until_async(condition: Any, what: str = "") -> None:
-    async with asyncio.timeout(BOUND_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not await asyncio.to_thread(condition):
             await asyncio.sleep(0.002)
 
@@ -39,17 +39,19 @@ def test_coroutines_run_on_the_loop_of_the_program_in_each_loop_anew(make: MakeM
         async with tasks:
             handle = await where.defer_async()
             here = [threading.get_ident(), id(asyncio.get_running_loop())]
-            assert await handle.result_async(BOUND_S) == here
-            assert await (await tasks.submit_async(where)).result_async(BOUND_S) == here
+            assert await handle.result_async(PATIENCE_S) == here
+            assert await (await tasks.submit_async(where)).result_async(PATIENCE_S) == here
             many = await tasks.submit_many_async(where, [[]] * 3)
-            assert await asyncio.gather(*(one.result_async(BOUND_S) for one in many)) == [here] * 3
+            assert (
+                await asyncio.gather(*(one.result_async(PATIENCE_S) for one in many)) == [here] * 3
+            )
 
     asyncio.run(program())
     asyncio.run(program())
     with tasks:  # and without a loop of the program's, on one of the manager's own
-        thread, _ = where.defer().result(BOUND_S)
+        thread, _ = where.defer().result(PATIENCE_S)
         assert thread != threading.get_ident()
-        assert where.defer().result(BOUND_S)[0] == thread
+        assert where.defer().result(PATIENCE_S)[0] == thread
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("deferpower")])
     assert [task.name for task in tasks.list()] == ["where"] * 12
 
@@ -75,7 +77,7 @@ def test_as_many_are_under_way_as_max_workers_says(make: MakeManager, own_loop: 
     def plain(number: int) -> int:
         inside.append(number)
         most.append(len(inside))
-        assert go.wait(BOUND_S)
+        assert go.wait(PATIENCE_S)
         inside.remove(number)
         return number
 
@@ -87,7 +89,7 @@ def test_as_many_are_under_way_as_max_workers_says(make: MakeManager, own_loop: 
             await asyncio.sleep(0.05)  # time in which a fourth one could begin
             assert (await asyncio.to_thread(tasks.stats))[TaskState.RUNNING] == 3
             go.set()
-            found = await asyncio.gather(*(handle.result_async(BOUND_S) for handle in handles))
+            found = await asyncio.gather(*(handle.result_async(PATIENCE_S) for handle in handles))
             assert found == list(range(16))
 
     if own_loop:
@@ -133,7 +135,7 @@ def test_nothing_blocks_the_loop(make: MakeManager, monkeypatch: pytest.MonkeyPa
         async with tasks:
             handles = [await one.defer_async(n) for n in range(10)]
             handles += await tasks.submit_many_async(one, [[n] for n in range(10, 20)])
-            found = await asyncio.gather(*(handle.result_async(BOUND_S) for handle in handles))
+            found = await asyncio.gather(*(handle.result_async(PATIENCE_S) for handle in handles))
             assert found == list(range(20))
             waiting = asyncio.create_task((await tasks.submit_async("nobody")).result_async())
             await asyncio.sleep(0.01)
@@ -151,7 +153,7 @@ def test_many_may_wait_without_taking_up_threads(make: MakeManager) -> None:
     async def program() -> None:
         async with tasks:
             handles = await tasks.submit_many_async("later", [[n] for n in range(100)])
-            waiting = [asyncio.create_task(handle.result_async(BOUND_S)) for handle in handles]
+            waiting = [asyncio.create_task(handle.result_async(PATIENCE_S)) for handle in handles]
             await asyncio.sleep(0.01)
             before = threading.active_count()
             assert before < 50
@@ -177,11 +179,11 @@ def test_failures_and_time_limits_of_waiting(make: MakeManager) -> None:
     async def program() -> None:
         async with tasks:
             with pytest.raises(TaskFailed, match="ValueError: no good"):
-                await (await fail.defer_async("no good")).result_async(BOUND_S)
+                await (await fail.defer_async("no good")).result_async(PATIENCE_S)
             with pytest.raises(TaskFailed, match="missing 1 required positional argument"):
-                await unfit.result_async(BOUND_S)
+                await unfit.result_async(PATIENCE_S)
             with pytest.raises(TaskFailed, match=r"sys\.exit\(3\)"):
-                await (await leave.defer_async()).result_async(BOUND_S)
+                await (await leave.defer_async()).result_async(PATIENCE_S)
             with pytest.raises(TimeoutError, match=r"still enqueued after 0\.01 s"):
                 await (await tasks.submit_async("nobody")).result_async(0.01)
             with pytest.raises(TaskError, match="no such task"):
@@ -204,7 +206,9 @@ def test_context_variables_of_the_program_are_seen_and_not_changed(make: MakeMan
         REQUEST.set("the agent's")
         async with tasks:
             for name in ("first", "second"):
-                assert await (await swap.defer_async(name)).result_async(BOUND_S) == "the agent's"
+                assert (
+                    await (await swap.defer_async(name)).result_async(PATIENCE_S) == "the agent's"
+                )
             assert REQUEST.get() == "the agent's"
 
     asyncio.run(program())
@@ -247,7 +251,7 @@ def test_cancelling_a_task_cancels_its_coroutine(make: MakeManager) -> None:
             await until_async(sleeper.began.is_set)
             await asyncio.to_thread(handle.cancel)
             with pytest.raises(TaskFailed, match="cancelled"):
-                await handle.result_async(BOUND_S)
+                await handle.result_async(PATIENCE_S)
             assert (sleeper.woken, sleeper.ended) == (["cancelled"], 1)
 
     asyncio.run(program())
@@ -261,7 +265,7 @@ def test_a_time_limit_cancels_the_coroutine(make: MakeManager, device: FakeDevic
         until(sleeper.began.is_set)
         device.clock.advance(61)
         with pytest.raises(TaskFailed, match="stopped after its 60 s"):
-            handle.result(BOUND_S)
+            handle.result(PATIENCE_S)
     assert (sleeper.woken, sleeper.ended) == (["cancelled"], 1)
 
 
@@ -335,7 +339,7 @@ def test_a_coroutine_that_was_cancelled_by_others_has_failed(make: MakeManager) 
         await asyncio.sleep(0)
 
     with tasks, pytest.raises(TaskFailed, match="cancelled by something other than its manager"):
-        cancels_itself.defer().result(BOUND_S)
+        cancels_itself.defer().result(PATIENCE_S)
 
 
 def test_a_coroutine_that_ends_in_spite_of_being_cancelled_has_succeeded(
@@ -370,12 +374,12 @@ def test_a_coroutine_may_stop_its_manager(make: MakeManager) -> None:
     async def program() -> None:
         await tasks.__aenter__()
         handle = await at_once.defer_async()
-        assert await handle.result_async(BOUND_S) == "stopped"
+        assert await handle.result_async(PATIENCE_S) == "stopped"
 
     asyncio.run(program())
     handle = at_once.defer()
     tasks.start()
-    assert handle.result(BOUND_S) == "stopped"
+    assert handle.result(PATIENCE_S) == "stopped"
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("deferpower")])
 
 
@@ -386,12 +390,12 @@ def test_coroutines_that_wait_for_others_give_their_places_away(make: MakeManage
     async def root(context: Context, depth: int) -> int:
         if not depth:
             return context.id
-        deeper: int = await (await root.defer_async(depth - 1)).result_async(BOUND_S)
+        deeper: int = await (await root.defer_async(depth - 1)).result_async(PATIENCE_S)
         return deeper
 
     async def program() -> None:
         async with tasks:
-            assert await (await root.defer_async(5)).result_async(BOUND_S) == 6
+            assert await (await root.defer_async(5)).result_async(PATIENCE_S) == 6
 
     asyncio.run(program())
 
@@ -436,7 +440,7 @@ def test_results_of_another_process_are_awaited_too(make: MakeManager) -> None:
 
     async def program() -> None:
         handle = await tasks.submit_async("elsewhere", [20])
-        waiting = asyncio.create_task(handle.result_async(BOUND_S))
+        waiting = asyncio.create_task(handle.result_async(PATIENCE_S))
         await asyncio.sleep(0.01)
         pid = os.fork()
         if pid == 0:

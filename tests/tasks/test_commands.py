@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli.support import Gate, Laptop, command_line, group_states, is_alive, state, wait_until
+from cli.support import Gate, Laptop, command_line, group_states, is_alive, state
 from deferpower import BackgroundTaskManager, Constraints, TaskError
 from deferpower.tasks import commands
 from deferpower.tasks.events import Event
@@ -19,6 +19,7 @@ from deferpower.tasks.handle import Handle
 from deferpower.tasks.record import TaskFailed, TaskRecord, TaskState
 from deferpower.testing import FakeDevice, run_until_idle
 from tasks.conftest import MakeManager
+from waiting import until
 
 CHARGING = Constraints(charging=True)
 
@@ -56,12 +57,12 @@ def run(manager: BackgroundTaskManager, script: str, **options: Any) -> TaskReco
 
 
 def has_written(manager: BackgroundTaskManager, handle: Handle, text: bytes) -> None:
-    wait_until(lambda: text in manager.logs(handle.id), f"{text!r} in the log")
+    until(lambda: text in manager.logs(handle.id), f"{text!r} in the log")
 
 
 def begun(manager: BackgroundTaskManager, handle: Handle) -> int:
     """The process group of a script that says ``pid $$``, once it did."""
-    wait_until(lambda: manager.logs(handle.id).count(b"\n") > 0, "the first line")
+    until(lambda: manager.logs(handle.id).count(b"\n") > 0, "the first line")
     return int(manager.logs(handle.id).split()[1])
 
 
@@ -77,7 +78,7 @@ def plug_in(device: FakeDevice, group: int) -> None:
         device.clock.advance(1)
         return "T" not in group_states(group).values()
 
-    wait_until(goes_on, "all thawed")
+    until(goes_on, "all thawed")
 
 
 def kinds(events: list[Event]) -> list[str]:
@@ -175,20 +176,20 @@ def test_it_is_frozen_while_its_conditions_do_not_hold(
     gate = Gate(tmp_path / "gate")
     handle = sh(worker, f"echo pid $$; ({gate.wait}; echo on) & wait", constraints=CHARGING)
     group = begun(worker, handle)
-    wait_until(lambda: device.own_work == (group,), "its work to be known")
+    until(lambda: device.own_work == (group,), "its work to be known")
 
     device.unplug(80)
-    wait_until(lambda: set(group_states(group).values()) == {"T"}, "all of it frozen")
-    wait_until(lambda: handle.record.note, "the note")
+    until(lambda: set(group_states(group).values()) == {"T"}, "all of it frozen")
+    until(lambda: handle.record.note, "the note")
     assert handle.record.note == "paused: not charging: on battery at 80 %"
     assert str(handle.why()) == "running: paused: not charging: on battery at 80 %"
-    wait_until(lambda: device.own_work is None, "nobody at work")
+    until(lambda: device.own_work is None, "nobody at work")
     assert kinds(events) == ["submitted", "started", "stopping"]
     assert events[-1].detail == "not charging: on battery at 80 %"
 
     plug_in(device, group)
-    wait_until(lambda: handle.record.note is None, "the note taken back")
-    wait_until(lambda: device.own_work == (group,), "its work to be known again")
+    until(lambda: handle.record.note is None, "the note taken back")
+    until(lambda: device.own_work == (group,), "its work to be known again")
     gate.open()
     assert handle.result(30) == {"exit_status": 0}
     assert kinds(events) == ["submitted", "started", "stopping", "resumed", "succeeded"]
@@ -201,7 +202,7 @@ def test_a_frozen_one_takes_no_place_from_others(make: MakeManager, device: Fake
     waits = sh(worker, "echo pid $$; sleep 1000", constraints=CHARGING)
     group = begun(worker, waits)
     device.unplug(80)
-    wait_until(lambda: state(group) == "T", "frozen")
+    until(lambda: state(group) == "T", "frozen")
     assert sh(worker, "echo on battery").result(30) == {"exit_status": 0}
     assert state(group) == "T"
 
@@ -243,10 +244,10 @@ def test_a_frozen_one_goes_on_at_its_deadline(
     handle = sh(worker, "echo pid $$; sleep 1000", constraints=CHARGING, deadline_s=600)
     group = begun(worker, handle)
     device.unplug(80)
-    wait_until(lambda: state(group) == "T", "frozen")
-    wait_until(lambda: handle.record.note, "the note")
+    until(lambda: state(group) == "T", "frozen")
+    until(lambda: handle.record.note, "the note")
     device.clock.advance(601)
-    wait_until(lambda: state(group) == "S", "thawed")
+    until(lambda: state(group) == "S", "thawed")
 
 
 def test_a_deadline_that_expires_is_for_the_beginning(
@@ -271,7 +272,7 @@ def test_cancelled_it_is_asked_to_end(worker: BackgroundTaskManager, events: lis
     handle = sh(worker, TRAP)
     group = begun(worker, handle)
     handle.cancel()
-    wait_until(has_ended(handle), "the end")
+    until(has_ended(handle), "the end")
     assert handle.state is TaskState.CANCELLED
     assert worker.logs(handle.id).endswith(b"had TERM\n")
     assert not group_states(group)
@@ -284,9 +285,9 @@ def test_a_frozen_one_that_is_cancelled_ends_before_it_does_anything_else(
     handle = sh(worker, TRAP, constraints=CHARGING)
     group = begun(worker, handle)
     device.unplug(80)
-    wait_until(lambda: state(group) == "T", "frozen")
+    until(lambda: state(group) == "T", "frozen")
     handle.cancel()
-    wait_until(has_ended(handle), "the end")
+    until(has_ended(handle), "the end")
     assert handle.state is TaskState.CANCELLED
     assert worker.logs(handle.id).endswith(b"had TERM\n")
 
@@ -298,7 +299,7 @@ def test_what_does_not_heed_sigterm_is_killed(
     handle = sh(worker, "trap '' TERM; echo pid $$; (setsid sleep 1000)& while :; do sleep 1; done")
     group = begun(worker, handle)
     handle.cancel()
-    wait_until(has_ended(handle), "the end")
+    until(has_ended(handle), "the end")
     assert handle.state is TaskState.CANCELLED
     assert not group_states(group)
 
@@ -309,15 +310,15 @@ def test_out_of_time_it_is_ended_and_that_is_a_failure(
     handle = sh(worker, TRAP, timeout_s=6000, constraints=CHARGING)
     group = begun(worker, handle)
     device.unplug(80)
-    wait_until(lambda: state(group) == "T", "frozen")
-    wait_until(lambda: handle.record.note, "the note")
+    until(lambda: state(group) == "T", "frozen")
+    until(lambda: handle.record.note, "the note")
     device.clock.advance(36_000)  # frozen, it uses up no time
     plug_in(device, group)
     assert sh(worker, "true").result(30) == {"exit_status": 0}  # it has been looked after by then
     assert kinds(events).count("stopping") == 1
-    wait_until(lambda: handle.record.note is None, "the note taken back")
+    until(lambda: handle.record.note is None, "the note taken back")
     device.clock.advance(6001)
-    wait_until(has_ended(handle), "the end")
+    until(has_ended(handle), "the end")
     assert (handle.state, handle.record.error) == (TaskState.FAILED, "stopped after its 6000 s")
 
 
@@ -328,7 +329,7 @@ def test_when_its_worker_shuts_down_it_waits_again(
     frozen = sh(worker, TRAP, constraints=CHARGING)
     group = begun(worker, frozen)
     device.unplug(80)
-    wait_until(lambda: frozen.record.note, "the note")
+    until(lambda: frozen.record.note, "the note")
     runs, stopped = sh(worker, TRAP), sh(worker, TRAP)
     groups = [group, begun(worker, runs), begun(worker, stopped)]
     os.kill(groups[2], signal.SIGSTOP)
@@ -364,7 +365,7 @@ def test_it_may_close_its_output_and_go_on(worker: BackgroundTaskManager, tmp_pa
     handle = sh(worker, f"echo bye; exec >&- 2>&-; {gate.wait}; exit 4")
     has_written(worker, handle, b"bye")
     gate.open()
-    wait_until(has_ended(handle), "the end")
+    until(has_ended(handle), "the end")
     assert handle.record.error == "exit status 4: bye"
 
 
@@ -477,11 +478,11 @@ def test_a_laptop_is_unplugged_and_plugged_in(
     handle = sh(onlooker, f"echo pid $$; {gate.wait}; echo done", constraints=CHARGING)
     group = begun(onlooker, handle)
     laptop.plug(False)
-    wait_until(lambda: state(group) == "T", "frozen")
-    wait_until(lambda: handle.record.note, "the note")
+    until(lambda: state(group) == "T", "frozen")
+    until(lambda: handle.record.note, "the note")
     assert "paused: not charging" in str(handle.why())
     laptop.plug(True)
-    wait_until(lambda: state(group) == "S", "thawed")
+    until(lambda: state(group) == "S", "thawed")
     gate.open()
     assert handle.result(30) == {"exit_status": 0}
     process.terminate()
@@ -495,6 +496,6 @@ def test_a_command_does_not_outlive_its_worker_and_runs_again(
     group = begun(onlooker, handle)
     process.kill()
     process.wait(30)
-    wait_until(lambda: not is_alive(group), "its end")
+    until(lambda: not is_alive(group), "its end")
     onlooker.process_background_tasks(0)  # looks after what dead workers held
     assert (handle.state, handle.record.crashes) == (TaskState.ENQUEUED, 1)

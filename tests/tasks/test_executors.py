@@ -18,7 +18,7 @@ from deferpower import BackgroundTaskManager, Context, Handle, TaskState
 from deferpower.testing import FakeDevice
 from tasks import elsewhere
 from tasks.conftest import MakeManager
-from tasks.support import BOUND_S, until
+from waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def test_results_come_back(make: MakeManager, executor: Executor) -> None:
     with make(executor=executor, max_workers=2) as tasks:
         double = tasks.task(elsewhere.double)
         handles = tasks.submit_many(double, [[n] for n in range(20)])
-        assert [handle.result(BOUND_S) for handle in handles] == [n * 2 for n in range(20)]
+        assert [handle.result(PATIENCE_S) for handle in handles] == [n * 2 for n in range(20)]
         lost = tasks.submit(tasks.task(elsewhere.strange))
-        assert lost.result(BOUND_S) is None
+        assert lost.result(PATIENCE_S) is None
         assert "object" in str(lost.record.error)
         assert "so it was not kept" in str(lost.record.error)
         is_here = isinstance(executor, ThreadPoolExecutor)
-        process = tasks.submit(tasks.task(elsewhere.process)).result(BOUND_S)
+        process = tasks.submit(tasks.task(elsewhere.process)).result(PATIENCE_S)
         assert (process == os.getpid()) is is_here
 
 
@@ -97,7 +97,7 @@ def test_equal_calls_are_each_made(make: MakeManager, executor: Executor, tmp_pa
     with make(executor=executor, max_workers=2) as tasks:
         run = tasks.task(elsewhere.wait_for)
         for handle in tasks.submit_many(run, [[str(begun), str(go)]] * 4):
-            handle.result(BOUND_S)
+            handle.result(PATIENCE_S)
     assert len(list(begun.iterdir())) == 4
 
 
@@ -110,7 +110,7 @@ def test_exceptions_keep_their_traceback_and_break_nothing(
         assert "in fail" in error
         assert error.endswith("tasks.elsewhere.Unpicklable: code 7: no good")
         assert _failed(tasks, elsewhere.leave) == "it called sys.exit(3)"
-        assert tasks.submit(tasks.task(elsewhere.double), [4]).result(BOUND_S) == 8
+        assert tasks.submit(tasks.task(elsewhere.double), [4]).result(PATIENCE_S) == 8
 
 
 def test_a_function_that_another_process_cannot_find_fails_for_good(
@@ -132,7 +132,7 @@ def test_a_function_that_another_process_cannot_find_fails_for_good(
             assert f"task {name}: " in error
             assert "is no function at the top of a module" in error
             assert handle.record.attempts == 1
-        assert tasks.submit(tasks.task(elsewhere.Namespace.triple), [4]).result(BOUND_S) == 12
+        assert tasks.submit(tasks.task(elsewhere.Namespace.triple), [4]).result(PATIENCE_S) == 12
 
 
 def test_a_module_that_is_only_here_fails_for_good(
@@ -140,7 +140,9 @@ def test_a_module_that_is_only_here_fails_for_good(
 ) -> None:
     (tmp_path / "only_here.py").write_text("def one():\n    return 1\n")
     with _pool("spawn") as pool, make(executor=pool) as tasks:
-        assert tasks.submit(tasks.task(elsewhere.double), [1]).result(BOUND_S) == 2  # it has begun
+        assert (
+            tasks.submit(tasks.task(elsewhere.double), [1]).result(PATIENCE_S) == 2
+        )  # it has begun
         monkeypatch.syspath_prepend(tmp_path)
         import only_here  # type: ignore[import-not-found]
 
@@ -162,7 +164,7 @@ def test_a_context_goes_to_threads_only(make: MakeManager, remote: Executor) -> 
         def attempt(context: Context) -> int:
             return context.attempt
 
-        assert attempt.defer().result(BOUND_S) == 1
+        assert attempt.defer().result(PATIENCE_S) == 1
 
 
 def test_no_more_is_handed_over_than_it_has_workers(
@@ -172,7 +174,7 @@ def test_no_more_is_handed_over_than_it_has_workers(
     given = {"max_workers": 2} if not hasattr(executor, "_max_workers") else {}
     with make(executor=executor, **given) as tasks:
         tasks.submit_many(tasks.task(elsewhere.double), [[n] for n in range(50)])[-1].result(
-            BOUND_S
+            PATIENCE_S
         )
         run = tasks.task(elsewhere.wait_for)
         handles = tasks.submit_many(run, [[str(begun), str(tmp_path / "go")]] * 6)
@@ -180,7 +182,7 @@ def test_no_more_is_handed_over_than_it_has_workers(
         assert tasks.stats()[TaskState.RUNNING] == 2
         (tmp_path / "go").touch()
         for handle in handles:
-            handle.result(BOUND_S)
+            handle.result(PATIENCE_S)
 
 
 def test_a_pool_that_breaks_fails_the_attempt_and_a_new_one_takes_over(
@@ -202,7 +204,7 @@ def test_a_pool_that_breaks_fails_the_attempt_and_a_new_one_takes_over(
         tasks.task(elsewhere.double)
         device.clock.advance(60)
         tasks.retry(after.id) if after.state is TaskState.FAILED else None
-        assert tasks.result(after.id, BOUND_S) == 4
+        assert tasks.result(after.id, PATIENCE_S) == 4
 
 
 def test_an_executor_that_was_shut_down(make: MakeManager) -> None:
@@ -227,25 +229,25 @@ def test_stopping_waits_for_what_runs_elsewhere_and_writes_it_when_it_comes(
     tasks.stop(timeout_s=0.05)
     assert [handle.state for handle in handles] == [TaskState.RUNNING] * 2 + [TaskState.ENQUEUED]
     (tmp_path / "go").touch()
-    assert all(handle.result(BOUND_S) for handle in handles[:2])
+    assert all(handle.result(PATIENCE_S) for handle in handles[:2])
     assert handles[2].state is TaskState.ENQUEUED
 
     tasks = make(executor=remote)
     tasks.task(elsewhere.wait_for)
     with tasks:
-        assert tasks.result(handles[2].id, BOUND_S)
+        assert tasks.result(handles[2].id, PATIENCE_S)
 
 
 def test_cancelling_what_waits_in_a_pool_of_threads(make: MakeManager) -> None:
     go = threading.Event()
     with ThreadPoolExecutor(1) as pool, make(executor=pool, max_workers=2) as tasks:
-        first = tasks.submit(tasks.task(go.wait, name="first"), [BOUND_S])
+        first = tasks.submit(tasks.task(go.wait, name="first"), [PATIENCE_S])
         second = tasks.submit(tasks.task(lambda: "ran", name="second"))
         until(lambda: tasks.stats()[TaskState.RUNNING] == 2)
         second.cancel()
         until(lambda: second.state is TaskState.CANCELLED)
         go.set()
-        assert first.result(BOUND_S) is True
+        assert first.result(PATIENCE_S) is True
 
 
 def test_processing_by_hand_waits_for_the_executor(make: MakeManager, remote: Executor) -> None:

@@ -19,8 +19,9 @@ import pytest
 from deferpower import BackgroundTaskManager, DeferpowerError, StoreError, TaskState
 from deferpower.tasks.handle import Handle
 from deferpower.testing import FakeDevice, run_until_idle
-from store.support import PATIENCE_S, on_a_small_disk, until
+from store.support import on_a_small_disk
 from tasks.conftest import MakeManager
+from waiting import PATIENCE_S, until
 
 HOUR_S = 3600.0
 

@@ -17,7 +17,7 @@ from deferpower.tasks import lanes, queue
 from deferpower.tasks.context import Context
 from deferpower.testing import FakeDevice, run_until_idle
 from tasks.conftest import MakeManager
-from tasks.support import until
+from waiting import until
 
 FEW, MANY = 2, 10
 

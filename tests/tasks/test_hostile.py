@@ -15,7 +15,7 @@ import pytest
 from deferpower import BackgroundTaskManager, DeferpowerError, TaskError, TaskState
 from deferpower.testing import run_until_idle
 from tasks.conftest import MakeManager
-from tasks.support import until
+from waiting import until
 
 ENDED = (TaskState.FAILED, TaskState.SUCCEEDED)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -14,16 +12,7 @@ from deferpower.store.turns import Claimed
 from deferpower.tasks.context import Context
 from deferpower.testing import FakeDevice
 from tasks.conftest import MakeManager
-
-PATIENCE_S = 20.0
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    """Wait until something holds, or fail."""
-    until_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < until_s, "it did not come to hold"
-        time.sleep(0.005)
+from waiting import PATIENCE_S, until
 
 
 def test_one_that_gives_way_goes_on_from_its_checkpoint_and_the_attempt_does_not_count(
@@ -51,9 +40,9 @@ def test_one_that_gives_way_goes_on_from_its_checkpoint_and_the_attempt_does_not
     device.clock.advance(5)
     with tasks:
         handle = copy.defer()
-        eventually(lambda: pages == [0, 1])
+        until(lambda: pages == [0, 1])
         device.unplug()
-        eventually(lambda: "stopped" in told)
+        until(lambda: "stopped" in told)
         record = handle.record
         assert (record.state, record.attempts, record.checkpoint) == (TaskState.ENQUEUED, 0, 2)
         assert str(handle.why()) == "waiting: not charging: on battery at 90 %"
@@ -82,11 +71,11 @@ def test_a_stop_is_taken_back_when_the_conditions_hold_again(
     device.set(percent=None, plugged=True, connected=True)
     with tasks:
         handle = upload.defer()
-        eventually(lambda: "started" in told)
+        until(lambda: "started" in told)
         device.set(connected=False)
         assert asked.wait(PATIENCE_S)
         device.set(connected=True)
-        eventually(lambda: "resumed" in told)
+        until(lambda: "resumed" in told)
         go_on.set()
         assert handle.result(PATIENCE_S) == [False, None]
     assert told == ["submitted", "started", "stopping", "resumed", "succeeded"]
@@ -107,7 +96,7 @@ def test_a_run_that_takes_too_long_is_told_so_and_counts_as_failed(
         handle = slow.defer()
         assert began.wait(PATIENCE_S)
         device.clock.advance(30)
-        eventually(lambda: handle.state.has_ended)
+        until(lambda: handle.state.has_ended)
     assert (handle.state, handle.record.error) == (TaskState.FAILED, "stopped after its 30 s")
 
 
@@ -125,7 +114,7 @@ def test_a_running_task_hears_that_it_is_cancelled(tasks: BackgroundTaskManager)
         handle = endless.defer()
         assert began.wait(PATIENCE_S)
         tasks.cancel(handle.id)
-        eventually(lambda: handle.state.has_ended)
+        until(lambda: handle.state.has_ended)
     assert (handle.state, handle.record.error) == (TaskState.CANCELLED, None)
 
 

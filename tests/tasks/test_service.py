@@ -19,7 +19,7 @@ from deferpower._contract import Rules, Watch
 from deferpower.errors import QueueFull, SensorError, StoreError, TaskError
 from deferpower.testing import FakeDevice
 from tasks.conftest import MakeManager
-from tasks.support import BOUND_S, until
+from waiting import PATIENCE_S, until
 
 
 class Gate:
@@ -35,7 +35,7 @@ class Gate:
         with self._lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
-        assert self.open.wait(BOUND_S)
+        assert self.open.wait(PATIENCE_S)
         with self._lock:
             self.inside -= 1
         return number
@@ -52,7 +52,7 @@ def test_as_many_run_at_once_as_max_workers_says(make: MakeManager, gate: Gate) 
         until(lambda: gate.inside == 3)
         assert tasks.stats()[TaskState.RUNNING] == 3
         gate.open.set()
-        assert [handle.result(BOUND_S) for handle in handles] == list(range(8))
+        assert [handle.result(PATIENCE_S) for handle in handles] == list(range(8))
     assert gate.most == 3
 
 
@@ -76,7 +76,7 @@ def test_the_battery_says_how_many_threads_there_are_also_while_they_run(
         first.open.set()
         until(lambda: second.inside == 1)
         second.open.set()
-        assert [handle.result(BOUND_S) for handle in handles] == [0, 1, 2, 3]
+        assert [handle.result(PATIENCE_S) for handle in handles] == [0, 1, 2, 3]
     assert (first.most, second.most) == (2, 1)
 
 
@@ -90,15 +90,15 @@ def test_a_long_task_holds_up_neither_short_ones_nor_their_results(
         before = tasks.submit_many(echo, [[n] for n in range(300)])
         held = tasks.submit(long)
         after = tasks.submit_many(echo, [[n] for n in range(300)])
-        assert [handle.result(BOUND_S) for handle in before] == list(range(300))
+        assert [handle.result(PATIENCE_S) for handle in before] == list(range(300))
         until(lambda: gate.inside == 1)
         until(lambda: tasks.stats()[TaskState.RUNNING] == 1, "claimed ahead of a long task")
         with make() as others:
             others.task(lambda number: number, name="echo")
-            assert [handle.result(BOUND_S) for handle in after] == list(range(300))
+            assert [handle.result(PATIENCE_S) for handle in after] == list(range(300))
         assert held.state is TaskState.RUNNING
         gate.open.set()
-        assert held.result(BOUND_S) == 0
+        assert held.result(PATIENCE_S) == 0
 
 
 def test_a_second_long_task_starts_beside_the_first(make: MakeManager, gate: Gate) -> None:
@@ -117,7 +117,7 @@ def test_sys_exit_in_a_task_is_its_failure_and_the_thread_goes_on(make: MakeMana
         failed = leave.defer()
         until(lambda: failed.state is TaskState.FAILED)
         assert failed.record.error == "it called sys.exit('enough')"
-        assert tasks.submit(tasks.task(lambda: "on", name="on")).result(BOUND_S) == "on"
+        assert tasks.submit(tasks.task(lambda: "on", name="on")).result(PATIENCE_S) == "on"
 
 
 def test_a_task_that_waits_for_another_gives_its_place_away(make: MakeManager) -> None:
@@ -127,10 +127,10 @@ def test_a_task_that_waits_for_another_gives_its_place_away(make: MakeManager) -
         @tasks.task
         def root(depth: int) -> int:
             waited = root.defer(depth - 1) if depth else leaf.defer(21)
-            found: int = waited.result(BOUND_S)
+            found: int = waited.result(PATIENCE_S)
             return found
 
-        assert root.defer(5).result(BOUND_S) == 42
+        assert root.defer(5).result(PATIENCE_S) == 42
 
 
 def test_a_task_that_would_wait_for_itself_is_told_so(make: MakeManager) -> None:
@@ -171,10 +171,10 @@ def test_the_result_of_another_managers_task_wakes_who_waits(make: MakeManager, 
         with pytest.raises(TimeoutError, match=r"still running after 0\.01 s"):
             handle.result(0.01)
         found: list[int] = []
-        waiting = threading.Thread(target=lambda: found.append(handle.result(BOUND_S)))
+        waiting = threading.Thread(target=lambda: found.append(handle.result(PATIENCE_S)))
         waiting.start()
         gate.open.set()
-        waiting.join(BOUND_S)
+        waiting.join(PATIENCE_S)
         assert found == [7]
     until(lambda: not any(t.name == "deferpower-ends" for t in threading.enumerate()))
 
@@ -201,7 +201,7 @@ def test_waiting_where_nobody_runs_tasks_is_said_once(
     assert caplog.messages == [function, function, run, run]
     caplog.clear()
     with there:
-        assert handle.result(BOUND_S) == 1
+        assert handle.result(PATIENCE_S) == 1
         later = here.submit("later", constraints=Constraints(charging=True))
         with pytest.raises(TimeoutError):
             later.result(0.01)
@@ -236,7 +236,7 @@ def test_closing_wakes_who_waits(make: MakeManager) -> None:
 
     def wait() -> None:
         try:
-            handle.result(BOUND_S)
+            handle.result(PATIENCE_S)
         except StoreError as error:
             errors.append(error)
 
@@ -244,7 +244,7 @@ def test_closing_wakes_who_waits(make: MakeManager) -> None:
     waiting.start()
     until(lambda: any(t.name == "deferpower-ends" for t in threading.enumerate()))
     tasks.close()
-    waiting.join(BOUND_S)
+    waiting.join(PATIENCE_S)
     assert "closed" in str(errors[0])
 
 
@@ -255,7 +255,7 @@ def test_functions_registered_after_the_start_run_what_waited_for_them(make: Mak
         beats: list[int] = []
         tasks.task(lambda: beats.append(1), name="beat", every_s=3600)
         tasks.task(lambda number: number + 1, name="later")
-        assert handle.result(BOUND_S) == 2
+        assert handle.result(PATIENCE_S) == 2
         until(lambda: beats == [1])
 
 
@@ -286,7 +286,7 @@ def test_stopping_tells_tasks_and_they_run_again_from_their_checkpoint(make: Mak
         if context.resumed_from:
             return f"resumed from {context.resumed_from}, attempt {context.attempt}"
         context.checkpoint("half")
-        assert context.wait_for_stop(BOUND_S)
+        assert context.wait_for_stop(PATIENCE_S)
         seen.append((context.attempt, context.resumed_from, context.stop_reason))
         context.stop_if_asked()
         return "never"
@@ -297,7 +297,7 @@ def test_stopping_tells_tasks_and_they_run_again_from_their_checkpoint(make: Mak
     assert seen == [(1, "half", "the worker is shutting down")]
     assert handle.state is TaskState.ENQUEUED
     with tasks:
-        assert handle.result(BOUND_S) == "resumed from half, attempt 1"
+        assert handle.result(PATIENCE_S) == "resumed from half, attempt 1"
 
 
 def test_what_was_claimed_and_has_not_begun_is_given_back(make: MakeManager, gate: Gate) -> None:
@@ -309,12 +309,12 @@ def test_what_was_claimed_and_has_not_begun_is_given_back(make: MakeManager, gat
     stopping.start()
     until(lambda: tasks.stats()[TaskState.RUNNING] == 1)
     gate.open.set()
-    stopping.join(BOUND_S)
+    stopping.join(PATIENCE_S)
     states = [handle.state for handle in handles]
     assert states == [TaskState.SUCCEEDED] + [TaskState.ENQUEUED] * 49
 
 
-@pytest.mark.parametrize("timeout_s", [None, BOUND_S])
+@pytest.mark.parametrize("timeout_s", [None, PATIENCE_S])
 def test_a_task_may_stop_its_manager(make: MakeManager, timeout_s: float | None) -> None:
     tasks = make(max_workers=1)
 
@@ -325,10 +325,10 @@ def test_a_task_may_stop_its_manager(make: MakeManager, timeout_s: float | None)
 
     handle = last.defer()
     tasks.start()
-    assert handle.result(BOUND_S / 2) == "stopped it"
+    assert handle.result(PATIENCE_S / 2) == "stopped it"
     tasks.stop()
     with tasks:
-        assert tasks.submit(tasks.task(lambda: "again", name="again")).result(BOUND_S) == "again"
+        assert tasks.submit(tasks.task(lambda: "again", name="again")).result(PATIENCE_S) == "again"
 
 
 def test_a_callback_may_stop_the_manager(make: MakeManager) -> None:
@@ -338,12 +338,12 @@ def test_a_callback_may_stop_the_manager(make: MakeManager) -> None:
     @tasks.on_event
     def stop_soon(event: object) -> None:
         if getattr(event, "kind", "") == "succeeded":
-            tasks.stop(BOUND_S)
+            tasks.stop(PATIENCE_S)
             stopped.set()
 
     tasks.submit(tasks.task(lambda: 1, name="one"))
     tasks.start()
-    assert stopped.wait(BOUND_S / 2)
+    assert stopped.wait(PATIENCE_S / 2)
 
 
 def test_what_ends_after_the_stop_gave_up_is_written_all_the_same(
@@ -357,7 +357,7 @@ def test_what_ends_after_the_stop_gave_up_is_written_all_the_same(
     tasks.stop()
     assert handle.state is TaskState.RUNNING
     gate.open.set()
-    assert handle.result(BOUND_S) == 9
+    assert handle.result(PATIENCE_S) == 9
     until(lambda: not _workers(tasks), "the worker has left")
 
 
@@ -374,14 +374,14 @@ def test_starting_twice_and_stopping_from_many_threads(make: MakeManager) -> Non
     for _ in range(3):
         tasks.start()
         tasks.start()
-        assert one.defer().result(BOUND_S) == 1
+        assert one.defer().result(PATIENCE_S) == 1
         stoppers = [threading.Thread(target=tasks.stop) for _ in range(4)]
         for stopper in stoppers:
             stopper.start()
         for stopper in stoppers:
-            stopper.join(BOUND_S)
+            stopper.join(PATIENCE_S)
     with tasks, tasks:
-        assert one.defer().result(BOUND_S) == 1
+        assert one.defer().result(PATIENCE_S) == 1
     until(lambda: not _workers(tasks))
     until(
         lambda: not [t for t in threading.enumerate() if t.name.startswith("deferpower")],
@@ -512,7 +512,7 @@ def test_the_program_ends_when_its_waiting_threads_have_daemons_aside(
     tasks.task(lambda: 1, name="later")
     if kind == "thread":
         tasks.process_background_tasks()
-    out, err = program.communicate(timeout=BOUND_S)
+    out, err = program.communicate(timeout=PATIENCE_S)
     assert (program.returncode, out) == (0, "woken\n" * (kind == "thread"))
     (said,) = err.splitlines()
     assert "waited for, but nobody runs tasks of this queue" in said
@@ -555,15 +555,15 @@ def test_a_fork_leaves_the_parent_running_and_lets_the_child_start_its_own(
         until(lambda: gate.inside == 1)
 
         def child() -> None:
-            assert pid_of.defer().result(BOUND_S) == os.getppid()  # the parent's worker goes on
+            assert pid_of.defer().result(PATIENCE_S) == os.getppid()  # the parent's worker goes on
             with tasks:
-                until(lambda: pid_of.defer().result(BOUND_S) == os.getpid())
+                until(lambda: pid_of.defer().result(PATIENCE_S) == os.getpid())
 
         assert _in_child(child) == 0
         assert held.state is TaskState.RUNNING
         gate.open.set()
-        assert held.result(BOUND_S) == 1
-        assert pid_of.defer().result(BOUND_S) == os.getpid()
+        assert held.result(PATIENCE_S) == 1
+        assert pid_of.defer().result(PATIENCE_S) == os.getpid()
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -572,9 +572,9 @@ def test_a_child_of_multiprocessing_defers_to_its_parent(make: MakeManager) -> N
         double = tasks.task(lambda number: number * 2, name="double")
         process = multiprocessing.get_context("fork").Process(target=double.defer, args=(4,))
         process.start()
-        process.join(BOUND_S)
+        process.join(PATIENCE_S)
         assert process.exitcode == 0
-        assert [tasks.result(task.id, BOUND_S) for task in tasks.list()] == [8]
+        assert [tasks.result(task.id, PATIENCE_S) for task in tasks.list()] == [8]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -587,7 +587,7 @@ def test_a_queue_in_memory_stays_with_the_parent(make: MakeManager) -> None:
                 one.defer()
 
         assert _in_child(child) == 0
-        assert one.defer().result(BOUND_S) == 1
+        assert one.defer().result(PATIENCE_S) == 1
 
 
 def test_conditions_that_fall_away_are_told_to_a_running_task(
@@ -599,14 +599,14 @@ def test_conditions_that_fall_away_are_told_to_a_running_task(
 
         @tasks.task(pass_context=True, constraints=Constraints(charging=True))
         def until_unplugged(context: Context) -> str | None:
-            assert context.wait_for_stop(BOUND_S)
+            assert context.wait_for_stop(PATIENCE_S)
             return context.stop_reason
 
         handle = until_unplugged.defer()
         until(lambda: handle.state is TaskState.RUNNING)
         device.unplug(90)
         device.clock.advance(5)
-        assert "charging" in handle.result(BOUND_S)
+        assert "charging" in handle.result(PATIENCE_S)
 
 
 def test_waiting_for_a_task_that_is_not_there(make: MakeManager) -> None:
@@ -626,7 +626,7 @@ def test_a_start_that_failed_can_be_tried_again(make: MakeManager) -> None:
         tasks.start()
     first.cancel()
     tasks.start()
-    assert ran.wait(BOUND_S)
+    assert ran.wait(PATIENCE_S)
 
 
 def test_who_cannot_wait_leaves_nobody_waiting(make: MakeManager, backend_name: str) -> None:

@@ -18,7 +18,7 @@ from deferpower.tasks.context import Context
 from deferpower.testing import FakeDevice
 from deferpower.traces import SLOT_S, Slot
 from tasks.conftest import MakeManager
-from tasks.support import BOUND_S, until
+from waiting import PATIENCE_S, until
 
 CHARGING = Constraints(charging=True)
 
@@ -39,7 +39,7 @@ class Interrupted(FakeDevice):
 
     def calm(self) -> None:
         """Return once nobody has begun to wait for a while; a spin never gets there."""
-        end_s = time.monotonic() + BOUND_S
+        end_s = time.monotonic() + PATIENCE_S
         waits = -1
         while waits != (waits := self.waits):
             assert time.monotonic() < end_s, f"still not calm after {waits} waits"
@@ -101,7 +101,7 @@ def test_a_task_that_waits_starts(tasks: BackgroundTaskManager, device: Interrup
 
     device.happens = plug_in
     have_it_look_again(tasks)
-    assert handle.result(BOUND_S) == 1
+    assert handle.result(PATIENCE_S) == 1
 
 
 def test_a_task_that_runs_is_told_to_stop(
@@ -109,7 +109,7 @@ def test_a_task_that_runs_is_told_to_stop(
 ) -> None:
 
     def patient(context: Context) -> None:
-        context.wait_for_stop(2 * BOUND_S)
+        context.wait_for_stop(2 * PATIENCE_S)
         context.stop_if_asked()
 
     handle = tasks.task(patient, constraints=CHARGING, pass_context=True).defer()
@@ -134,17 +134,17 @@ def test_a_task_that_a_thread_took_up_by_itself_is_told_to_stop(device: Interrup
 
     def patient(context: Context) -> None:
         begun.set()
-        context.wait_for_stop(2 * BOUND_S)
+        context.wait_for_stop(2 * PATIENCE_S)
         context.stop_if_asked()
 
     let_go = threading.Event()
-    tasks.task(lambda: let_go.wait(BOUND_S), name="first").defer()
+    tasks.task(lambda: let_go.wait(PATIENCE_S), name="first").defer()
     handle = tasks.task(patient, constraints=CHARGING, pass_context=True).defer()
     try:
         tasks.start()
         device.calm()
         let_go.set()
-        assert begun.wait(BOUND_S)
+        assert begun.wait(PATIENCE_S)
         device.calm()
         device.unplug()
         until(lambda: handle.state.value == "enqueued", "stopped")
@@ -181,26 +181,30 @@ class TestNothingSpins:
     ) -> None:
         tasks = make(max_workers=1)
         let_go = threading.Event()
-        first = tasks.task(lambda: let_go.wait(BOUND_S), name="first", constraints=CHARGING).defer()
+        first = tasks.task(
+            lambda: let_go.wait(PATIENCE_S), name="first", constraints=CHARGING
+        ).defer()
         second = tasks.task(lambda: 2, name="second", constraints=CHARGING).defer()
         tasks.start()
         until(lambda: first.state.value == "running")
         device.calm()
         assert second.state.value == "enqueued"
         let_go.set()
-        assert second.result(BOUND_S) == 2
+        assert second.result(PATIENCE_S) == 2
 
     def test_what_runs_on_though_it_was_told_to_stop(
         self, tasks: BackgroundTaskManager, device: Interrupted
     ) -> None:
         let_go = threading.Event()
-        stubborn = tasks.task(lambda: let_go.wait(BOUND_S), name="stubborn", constraints=CHARGING)
+        stubborn = tasks.task(
+            lambda: let_go.wait(PATIENCE_S), name="stubborn", constraints=CHARGING
+        )
         handle = stubborn.defer()
         tasks.start()
         until(lambda: handle.state.value == "running")
         assert self.waits_when_pulled_and_plugged_in(device) == 2, "it is told of both"
         let_go.set()
-        assert handle.result(BOUND_S) is True
+        assert handle.result(PATIENCE_S) is True
 
     def test_what_is_not_to_be_paused(
         self, tasks: BackgroundTaskManager, device: Interrupted

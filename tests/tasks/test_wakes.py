@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from deferpower import BackgroundTaskManager, Device, TaskState, Verdict
+from waiting import until
 
 
 @pytest.mark.parametrize("has_worker_here", [True, False])
@@ -31,7 +31,4 @@ def test_a_commit_that_takes_its_time_is_not_missed(
 
 
 def wait_until_it_rests(manager: BackgroundTaskManager) -> None:
-    until_s = time.monotonic() + 10
-    while manager.stats()[TaskState.RUNNING]:
-        assert time.monotonic() < until_s
-        time.sleep(0.005)
+    until(lambda: not manager.stats()[TaskState.RUNNING], "nothing runs")

@@ -12,8 +12,7 @@ from deferpower import BackgroundTaskManager, Constraints, TaskState
 from deferpower._contract import CONSTRAINTS
 from deferpower.testing import FakeDevice, run_until_idle
 from tasks.conftest import MakeManager, crash
-
-PATIENCE_S = 20.0
+from waiting import PATIENCE_S
 
 
 class Case(NamedTuple):
