@@ -32,7 +32,7 @@ FLOORS = (
     ("policy", "simulation"),
     ("planning",),
     ("classifier", "predictor", "processing", "reasons", "resources", "scheduler"),
-    ("constraints", "localtime", "quiet", "starting", "task", "thresholds"),
+    ("constraints", "localtime", "quiet", "starting", "task", "thresholds", "uncut"),
     ("store",),
     ("device", "life", "traces"),
     ("_backend", "desktop"),

@@ -23,6 +23,7 @@ from deferpower.sync.records import PRIORITIES, SyncRecord, SyncResult, SyncStat
 from deferpower.sync.round import Round
 from deferpower.sync.target import Priority, Target
 from deferpower.sync.waiting import Waiting
+from deferpower.uncut import uncut
 
 if TYPE_CHECKING:
     from deferpower.device import Device
@@ -344,11 +345,9 @@ class BackgroundSyncManager(Forkable):
     async def __aenter__(self) -> BackgroundSyncManager:
         """Start; the target sends on this event loop."""
         target = OnLoop(self.target, asyncio.get_running_loop())
-        starting = asyncio.ensure_future(asyncio.to_thread(self._start, target))
         try:
-            await asyncio.shield(starting)
+            await uncut(asyncio.to_thread(self._start, target))
         except asyncio.CancelledError:
-            await starting
             await self.__aexit__(None, None, None)  # nobody else will
             raise
         return self
@@ -368,12 +367,7 @@ class BackgroundSyncManager(Forkable):
             await asyncio.to_thread(self.stop)
             await self.target.close_async()
 
-        leaving = asyncio.ensure_future(leave())
-        try:
-            await asyncio.shield(leaving)
-        except asyncio.CancelledError:
-            await leaving
-            raise
+        await uncut(leave())
 
     async def queue_for_sync_async(
         self, data: object, priority: Priority = "normal", key: str | None = None

@@ -33,6 +33,7 @@ from deferpower.tasks.spec import COMMAND
 from deferpower.tasks.waiters import Waiters
 from deferpower.tasks.worker import Worker
 from deferpower.thresholds import is_number
+from deferpower.uncut import uncut
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -371,11 +372,9 @@ class BackgroundTaskManager(Asking):
             crew.runner.use_loop(loop, context)
             self._start(crew)
 
-        starting = asyncio.ensure_future(asyncio.to_thread(start))
         try:
-            await asyncio.shield(starting)
+            await uncut(asyncio.to_thread(start))
         except asyncio.CancelledError:
-            await starting
             await self.__aexit__(None, None, None)  # nobody else will
             raise
         return self
@@ -389,12 +388,7 @@ class BackgroundTaskManager(Asking):
         """Stop, without holding up the loop. One cancellation does not cut it short."""
         import asyncio
 
-        stopping = asyncio.ensure_future(asyncio.to_thread(self.stop))
-        try:
-            await asyncio.shield(stopping)
-        except asyncio.CancelledError:
-            await stopping
-            raise
+        await uncut(asyncio.to_thread(self.stop))
 
     async def submit_async(self, *args: Any, **kwargs: Any) -> Handle:
         """As `submit`, without holding up the event loop while it is written."""
