@@ -13,7 +13,7 @@ from deferpower.thresholds import Thresholds
 from deferpower.types import Reading
 
 
-class Scene(NamedTuple):
+class Case(NamedTuple):
     """What a sentence may speak of.
 
     Attributes:
@@ -29,23 +29,23 @@ class Scene(NamedTuple):
     failed_predicates: tuple[str, ...]
 
 
-def unmet_reasons(scene: Scene, unmet: int) -> tuple[Reason, ...]:
+def unmet_reasons(case: Case, unmet: int) -> tuple[Reason, ...]:
     """A reason for each unmet condition of `OutcomeRow`, hard ones first."""
     reasons: dict[Reason, None] = {}
-    for shift, asked in ((0, scene.task.constraints), (SOFT_SHIFT, scene.task.prefer)):
+    for shift, asked in ((0, case.task.constraints), (SOFT_SHIFT, case.task.prefer)):
         for bit, code in enumerate(UNMET_CODES):
             if unmet >> shift >> bit & 1:
-                reasons.update(dict.fromkeys(_WORDS[code](scene, asked)))
+                reasons.update(dict.fromkeys(_WORDS[code](case, asked)))
     return tuple(reasons)
 
 
-def row_reasons(scene: Scene, row: int) -> tuple[Reason, ...]:
+def row_reasons(case: Case, row: int) -> tuple[Reason, ...]:
     """Why a task does not wait: the row of the table that decided."""
-    return (_row_reason(scene, row),)
+    return (_row_reason(case, row),)
 
 
-def _row_reason(scene: Scene, row: int) -> Reason:
-    task, thresholds, power = scene.task, scene.thresholds, scene.reading.power
+def _row_reason(case: Case, row: int) -> Reason:
+    task, thresholds, power = case.task, case.thresholds, case.reading.power
     if row == 0:
         return Reason("override", "as set", f"{task.override}", f"set by hand: {task.override}")
     if row == 1:
@@ -56,23 +56,23 @@ def _row_reason(scene: Scene, row: int) -> Reason:
             return Reason("expired", "a start before its deadline", seen, f"{seen}, gives up")
         return Reason("deadline_reached", "nothing more", seen, f"{seen}, runs whatever holds")
     if row == 7:
-        return _power_reason(scene)
+        return _power_reason(case)
     line = thresholds.battery_threshold if row == 8 else thresholds.normal_above
-    seen = _battery(scene)
+    seen = _battery(case)
     level = 0.0 if power is None else power.percent or 0.0
     # Below where it is well again, an idle machine may have been let in by its idleness alone.
-    if level > line and (level >= _well(scene, line) or scene.reading.idle_since_s is None):
+    if level > line and (level >= _well(case, line) or case.reading.idle_since_s is None):
         wanted = f"more than {_percent(line)}"
         return Reason("level_ok", wanted, seen, f"{seen}, more than {_percent(line)}")
     return Reason("idle", "an idle machine", f"idle, {seen}", f"machine is idle, {seen}")
 
 
-def _power_reason(scene: Scene) -> Reason:
-    power = scene.reading.power
+def _power_reason(case: Case) -> Reason:
+    power = case.reading.power
     if power is None or not power.present or power.plugged:
         seen = "plugged in" if power is not None and power.present else "no battery"
         return Reason("plugged", "external power", seen, f"on external power: {seen}")
-    wanted, seen = "its own conditions on power", _on_battery(scene)
+    wanted, seen = "its own conditions on power", _on_battery(case)
     return Reason("constraints_met", wanted, seen, f"{wanted} are met: {seen}")
 
 
@@ -91,61 +91,61 @@ def _percent(value: float) -> str:
     return f"{round(value, 1):g} %"
 
 
-def _battery(scene: Scene) -> str:
-    power = scene.reading.power
+def _battery(case: Case) -> str:
+    power = case.reading.power
     if power is None or power.percent is None:
         return "battery level unknown"
     return f"battery at {_percent(power.percent)}"
 
 
-def _on_battery(scene: Scene) -> str:
-    power = scene.reading.power
+def _on_battery(case: Case) -> str:
+    power = case.reading.power
     if power is None or power.percent is None:
         return "on battery, level unknown"
     return f"on battery at {_percent(power.percent)}"
 
 
-def _charging(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    power = scene.reading.power
-    seen = _on_battery(scene)
+def _charging(case: Case, _: Constraints) -> Iterator[Reason]:
+    power = case.reading.power
+    seen = _on_battery(case)
     if power is not None and power.plugged is None:
-        seen = f"cannot tell whether plugged in, {_battery(scene)}"
+        seen = f"cannot tell whether plugged in, {_battery(case)}"
     elif power is not None and power.plugged:
-        seen = f"plugged in for less than {scene.thresholds.plug_dwell_s:g} s"
+        seen = f"plugged in for less than {case.thresholds.plug_dwell_s:g} s"
     yield Reason("charging", "on external power", seen, f"not charging: {seen}")
 
 
-def _above(scene: Scene, line: float) -> str:
+def _above(case: Case, line: float) -> str:
     """``more than LINE``, or how far the level must rise once it was too low."""
-    power = scene.reading.power
+    power = case.reading.power
     level = 0.0 if power is None or power.percent is None else power.percent
     if level <= line:
         return f"more than {_percent(line)}"
-    return f"{_percent(_well(scene, line))} again after {_percent(line)} or less"
+    return f"{_percent(_well(case, line))} again after {_percent(line)} or less"
 
 
-def _well(scene: Scene, line: float) -> float:
+def _well(case: Case, line: float) -> float:
     """The level at which a line is passed whatever was before."""
-    return min(line + scene.thresholds.hysteresis_points, 100.0)
+    return min(line + case.thresholds.hysteresis_points, 100.0)
 
 
-def _battery_above(scene: Scene, asked: Constraints) -> Iterator[Reason]:
-    wanted = _above(scene, asked.battery_above or 0.0)
-    seen = _battery(scene)
+def _battery_above(case: Case, asked: Constraints) -> Iterator[Reason]:
+    wanted = _above(case, asked.battery_above or 0.0)
+    seen = _battery(case)
     yield Reason("battery_above", wanted, seen, f"{seen}, needs {wanted}")
 
 
-def _battery_not_low(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    thresholds = scene.thresholds
+def _battery_not_low(case: Case, _: Constraints) -> Iterator[Reason]:
+    thresholds = case.thresholds
     wanted = (
         f"{_percent(thresholds.battery_well)} once it was at {_percent(thresholds.battery_low)}"
     )
-    seen = _battery(scene)
+    seen = _battery(case)
     yield Reason("battery_not_low", wanted, seen, f"battery low: {seen}, needs {wanted} or less")
 
 
-def _idle(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    reading, rules = scene.reading, scene.thresholds.idle
+def _idle(case: Case, _: Constraints) -> Iterator[Reason]:
+    reading, rules = case.reading, case.thresholds.idle
     user = reading.user
     quiet_since_s = reading.quiet_since_s
     wanted = f"quiet for {rules.dwell_s:g} s"
@@ -164,14 +164,14 @@ def _idle(scene: Scene, _: Constraints) -> Iterator[Reason]:
         seen = f"quiet for {max(0.0, reading.monotonic_s - since_s):.0f} s"
         sentence = f"not idle yet: {seen} of {rules.dwell_s:g} s"
     else:
-        seen = _load(scene)
+        seen = _load(case)
         sentence = f"not idle: {seen}"
     yield Reason("idle", wanted, seen, sentence)
 
 
-def _load(scene: Scene) -> str:
+def _load(case: Case) -> str:
     """What keeps the machine from being quiet."""
-    reading, rules = scene.reading, scene.thresholds.idle
+    reading, rules = case.reading, case.thresholds.idle
     used = used_cpu_percent(reading)
     if used is None:
         return "processor load not known yet"
@@ -188,12 +188,12 @@ def _load(scene: Scene) -> str:
     return "not quiet for long enough to tell"
 
 
-def _connected(_: Scene, __: Constraints) -> Iterator[Reason]:
+def _connected(_: Case, __: Constraints) -> Iterator[Reason]:
     yield Reason("connected", "a network", "none", "no network connection")
 
 
-def _unmetered(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    network = scene.reading.network
+def _unmetered(case: Case, _: Constraints) -> Iterator[Reason]:
+    network = case.reading.network
     if network is not None and network.connected is False:
         seen, sentence = "no network", "no network connection"
     elif network is not None and network.metered:
@@ -204,10 +204,10 @@ def _unmetered(scene: Scene, _: Constraints) -> Iterator[Reason]:
     yield Reason("unmetered", "an unmetered network", seen, sentence)
 
 
-def _storage_not_low(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    limit = scene.thresholds.disk_threshold * 100
+def _storage_not_low(case: Case, _: Constraints) -> Iterator[Reason]:
+    limit = case.thresholds.disk_threshold * 100
     wanted = f"less than {_percent(limit)} used"
-    fullest = fullest_storage(scene.reading)
+    fullest = fullest_storage(case.reading)
     if fullest is None:
         seen = "no watched file system can be asked"
         sentence = f"storage not known: {seen}; name one with storage_paths"
@@ -218,10 +218,10 @@ def _storage_not_low(scene: Scene, _: Constraints) -> Iterator[Reason]:
     yield Reason("storage_not_low", wanted, seen, sentence)
 
 
-def _resources_ok(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    thresholds = scene.thresholds
-    memory = scene.reading.memory
-    fullest = fullest_storage(scene.reading)
+def _resources_ok(case: Case, _: Constraints) -> Iterator[Reason]:
+    thresholds = case.thresholds
+    memory = case.reading.memory
+    fullest = fullest_storage(case.reading)
     for code, what, used, fraction in (
         (
             "memory",
@@ -229,7 +229,7 @@ def _resources_ok(scene: Scene, _: Constraints) -> Iterator[Reason]:
             None if memory is None else memory.used_percent,
             thresholds.memory_threshold,
         ),
-        ("cpu", "processor", used_cpu_percent(scene.reading), thresholds.cpu_threshold),
+        ("cpu", "processor", used_cpu_percent(case.reading), thresholds.cpu_threshold),
         (
             "disk",
             f"storage of {fullest[0]}" if fullest else "storage",
@@ -243,8 +243,8 @@ def _resources_ok(scene: Scene, _: Constraints) -> Iterator[Reason]:
             yield Reason(code, wanted, seen, f"{seen}, needs {wanted}")
 
 
-def _window(scene: Scene, asked: Constraints) -> Iterator[Reason]:
-    now = clock_text(scene.local_minute)
+def _window(case: Case, asked: Constraints) -> Iterator[Reason]:
+    now = clock_text(case.local_minute)
     yield Reason(
         "window",
         f"between {asked.window}",
@@ -253,31 +253,31 @@ def _window(scene: Scene, asked: Constraints) -> Iterator[Reason]:
     )
 
 
-def _custom(scene: Scene, asked: Constraints) -> Iterator[Reason]:
+def _custom(case: Case, asked: Constraints) -> Iterator[Reason]:
     for name in asked.custom:
-        if name in scene.failed_predicates:
+        if name in case.failed_predicates:
             yield Reason("custom", name, "does not hold", f"condition {name!r} does not hold")
 
 
-def _suspended(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    wanted = f"{_above(scene, scene.thresholds.suspend_non_critical)}, or external power"
-    seen = _on_battery(scene)
+def _suspended(case: Case, _: Constraints) -> Iterator[Reason]:
+    wanted = f"{_above(case, case.thresholds.suspend_non_critical)}, or external power"
+    seen = _on_battery(case)
     yield Reason("suspended", wanted, seen, f"{seen}, all but critical work needs {wanted}")
 
 
-def _level(scene: Scene, _: Constraints) -> Iterator[Reason]:
-    thresholds = scene.thresholds
-    if scene.task_class is TaskClass.BACKGROUND:
-        wanted = f"{_above(scene, thresholds.battery_threshold)}, an idle machine"
+def _level(case: Case, _: Constraints) -> Iterator[Reason]:
+    thresholds = case.thresholds
+    if case.task_class is TaskClass.BACKGROUND:
+        wanted = f"{_above(case, thresholds.battery_threshold)}, an idle machine"
     else:
         line = thresholds.normal_idle_above
         # An idle machine waits at a level above the line only if that was too low before.
-        idle = scene.reading.idle_since_s is not None
-        when_idle = _above(scene, line) if idle else f"more than {_percent(line)}"
-        wanted = f"{_above(scene, thresholds.normal_above)}, an idle machine and {when_idle}"
+        idle = case.reading.idle_since_s is not None
+        when_idle = _above(case, line) if idle else f"more than {_percent(line)}"
+        wanted = f"{_above(case, thresholds.normal_above)}, an idle machine and {when_idle}"
     wanted += ", or external power"
-    seen = _on_battery(scene)
-    yield Reason("level", wanted, seen, f"{seen}, {scene.task_class} work needs {wanted}")
+    seen = _on_battery(case)
+    yield Reason("level", wanted, seen, f"{seen}, {case.task_class} work needs {wanted}")
 
 
 def used_cpu_percent(reading: Reading) -> float | None:
@@ -297,7 +297,7 @@ def fullest_storage(reading: Reading) -> tuple[str, float] | None:
 UNMET_CODES = (*CONSTRAINTS, "suspended", "level")
 """Reason codes by the bits of `OutcomeRow`."""
 
-_WORDS: dict[str, Callable[[Scene, Constraints], Iterator[Reason]]] = {
+_WORDS: dict[str, Callable[[Case, Constraints], Iterator[Reason]]] = {
     "charging": _charging,
     "battery_above": _battery_above,
     "battery_not_low": _battery_not_low,

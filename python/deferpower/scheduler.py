@@ -27,11 +27,7 @@ from deferpower.constraints import Constraints
 from deferpower.device import Device
 from deferpower.errors import ConfigError, TaskError
 from deferpower.localtime import renew_system_zone
-from deferpower.reasons import (
-    Scene,
-    row_reasons,
-    unmet_reasons,
-)
+from deferpower.reasons import Case, row_reasons, unmet_reasons
 from deferpower.store import forking
 from deferpower.store.forking import Forkable
 from deferpower.task import Decision, Task, TaskClass, Verdict
@@ -463,8 +459,8 @@ class _Decider:
         code, row, unmet, custom = outcome
         verdict = _VERDICTS[code]
         failed = tuple(name for name, bit in self._predicates.items() if custom & bit)
-        scene = Scene(task, task_class, self.reading, self._local_minute, self._thresholds, failed)
-        reasons = unmet_reasons(scene, unmet) if unmet else row_reasons(scene, row)
+        case = Case(task, task_class, self.reading, self._local_minute, self._thresholds, failed)
+        reasons = unmet_reasons(case, unmet) if unmet else row_reasons(case, row)
         again_s = self.reading.wall_s
         if verdict not in _ENDS:
             again_s += self._thresholds.idle_check_interval_s

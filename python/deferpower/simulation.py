@@ -320,12 +320,11 @@ def _drops(
 
 def _window_edges(life: Life, task: Task) -> Iterator[float]:
     """When the windows that a task asks for open and close."""
-    windows = [asked.window for asked in (task.constraints, task.prefer) if asked.window]
-    if windows and not life.tells_local_time:
+    if task.windows and not life.tells_local_time:
         raise ConfigError(
             "window: the trace does not tell local time; add the column local_utc_offset to it"
         )
-    for window in windows:
+    for window in task.windows:
         yield from life.clock_moments(window.start_minute)
         yield from life.clock_moments(window.end_minute)
 
