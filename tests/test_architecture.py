@@ -31,7 +31,7 @@ FLOORS = (
     ("_guard", "command"),
     ("policy", "simulation"),
     ("planning",),
-    ("classifier", "predictor", "processing", "reasons", "resources", "scheduler"),
+    ("classifier", "deciding", "predictor", "processing", "reasons", "resources", "scheduler"),
     ("constraints", "localtime", "quiet", "starting", "task", "thresholds", "uncut"),
     ("store",),
     ("device", "life", "traces"),
