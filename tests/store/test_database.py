@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,33 @@ def path(tmp_path: Path) -> Path:
 def database(request: pytest.FixtureRequest, path: Path) -> Iterator[Database]:
     with Database(path if request.param == "file" else None, SCHEMA) as database:
         yield database
+
+
+def test_what_was_written_together_is_let_go_of(database: Database) -> None:
+    class Large:
+        """What a work holds on to."""
+
+    def write(large: Large) -> None:
+        database.write(lambda cursor: (add(f"{id(large)}")(cursor), large))
+
+    is_in, may_end = threading.Event(), threading.Event()
+    blocking = threading.Thread(
+        target=database.write, args=[lambda _: (is_in.set(), may_end.wait(PATIENCE_S))]
+    )
+    blocking.start()
+    assert is_in.wait(PATIENCE_S)
+    held = [Large(), Large()]
+    seen = [weakref.ref(large) for large in held]
+    waiting = [threading.Thread(target=write, args=[large]) for large in held]
+    for thread in waiting:
+        thread.start()
+    del held
+    may_end.set()
+    for thread in [blocking, *waiting]:
+        thread.join(PATIENCE_S)
+    del waiting, thread
+    assert len(notes(database)) == 2
+    assert [one() for one in seen] == [None, None]
 
 
 class TestTransactions:

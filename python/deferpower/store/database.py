@@ -60,6 +60,11 @@ class _Group:
         self.over.acquire()
 
 
+_OVER = _Group(_Write(lambda _: None))
+"""Stands where no group gathers."""
+_OVER.closed = True
+
+
 class Database:
     """One SQLite file, or one in memory, shared by threads; several processes may have it open.
 
@@ -244,6 +249,8 @@ class Database:
             if group is not None and group.writes[0] is write:
                 group.closed = True
                 group.over.release()
+                if self._group is group:
+                    self._group = _OVER  # else all that was written stays in memory till the next
 
     def _let_others_join(self, group: _Group) -> None:
         """Give those of the last group the time to be back: they wake up one after the other.
@@ -408,8 +415,7 @@ class Database:
         # In memory there is one connection for both.
         self._reading = self._turn if self.path is None else threading.Lock()
         self._gathering = threading.Lock()
-        self._group = _Group(_Write(lambda _: None))
-        self._group.closed = True
+        self._group = _OVER
 
     def before_fork(self) -> None:
         """Finish what is under way, and close the file."""
