@@ -18,9 +18,15 @@ TREES = Path(__file__).parent / "data" / "linux"
 # An install without cargo has one backend; everywhere else a missing one is a failure, not a skip.
 BACKENDS = os.environ.get("DEFERPOWER_TEST_BACKENDS", "native,pure").split(",")
 
-settings.register_profile("dev", max_examples=100, deadline=None)
+# The same examples in each run, so that a failure is the fault of what was changed last; "deep"
+# looks for new ones.
+settings.register_profile("dev", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile(
-    "ci", max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "ci",
+    max_examples=400,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("deep", max_examples=20_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

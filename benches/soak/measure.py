@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benches.soak.faults import looking
 from benches.soak.place import Place
 
 JUDGED_FROM_S = 300.0
@@ -34,14 +35,16 @@ BOUNDS = {
     "SQLite KiB": (4096.0, 0.0),
     "descriptors": (4.0, 0.0),
     "threads": (3.0, 0.0),
-    "queue KiB": (1024.0, 0.10),
+    "file KiB": (math.inf, 0.0),
+    "used KiB": (1024.0, 0.10),
     "log KiB": (2048.0, 0.10),
 }
 """``own`` is anonymous memory without SQLite's: a leak of 100 KiB a minute shows in 20 minutes.
 SQLite's page caches fill as pages of the file are used, up to 2 MiB for each connection. RSS and
 PSS hold both, and PSS also grows when a process ends that shared pages with it: they are only
 shown. Threads and descriptors come and go with the tasks that run, by some 5; a leak of one a
-minute shows."""
+minute shows. The queue's file is as large as the longest backlog made it, and keeps its free pages:
+``used`` is without them."""
 
 
 def of_process(pid: int, place: Place) -> dict[str, float]:
@@ -63,10 +66,17 @@ def of_process(pid: int, place: Place) -> dict[str, float]:
 
 
 def of_queue(path: Path) -> dict[str, float]:
-    """How large the file and its log are."""
-    sizes = {"queue KiB": path, "log KiB": Path(f"{path}-wal")}
+    """How large the file and its log are, and how much of the file is in use."""
+    with looking(path) as connection:
+        pages, free, size = (
+            float(connection.execute(f"PRAGMA {name}").get)
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    log = Path(f"{path}-wal")
     return {
-        name: file.stat().st_size / 1024 if file.exists() else 0.0 for name, file in sizes.items()
+        "file KiB": pages * size / 1024,
+        "used KiB": (pages - free) * size / 1024,
+        "log KiB": log.stat().st_size / 1024 if log.exists() else 0.0,
     }
 
 

@@ -144,7 +144,8 @@ class Soak:
             with contextlib.suppress(OSError, ValueError):  # it has just begun, or is writing it
                 held = measure.of_process(process.pid, self._place)
                 self._samples[name].append(Sample(at_s, held))
-        self._samples["queue"].append(Sample(at_s, measure.of_queue(self._place.queue)))
+        with contextlib.suppress(apsw.Error):  # locked for too long
+            self._samples["queue"].append(Sample(at_s, measure.of_queue(self._place.queue)))
         found = measure.zombies()
         of_steady = {process.pid: name for name, process in fleet.steady.items()}
         for pid, parent in found.items():

@@ -43,9 +43,12 @@ def test_what_was_written_together_is_let_go_of(database: Database) -> None:
         database.write(lambda cursor: (add(f"{id(large)}")(cursor), large))
 
     is_in, may_end = threading.Event(), threading.Event()
-    blocking = threading.Thread(
-        target=database.write, args=[lambda _: (is_in.set(), may_end.wait(PATIENCE_S))]
-    )
+
+    def block(_: apsw.Cursor) -> None:
+        is_in.set()
+        may_end.wait(PATIENCE_S)
+
+    blocking = threading.Thread(target=database.write, args=[block])
     blocking.start()
     assert is_in.wait(PATIENCE_S)
     held = [Large(), Large()]

@@ -182,6 +182,19 @@ def test_a_deadline_runs_a_task_whatever_holds_or_lets_it_expire(
     assert expire.record.deadline_s == device.wall_clock() + 100, "its life begins anew"
 
 
+@pytest.mark.parametrize("asked", [{"override": "execute_now"}, {"task_class": "critical"}])
+@pytest.mark.parametrize("delay_s", [0.0, 20.0])
+def test_what_runs_whatever_holds_is_not_given_up_at_its_deadline(
+    tasks: BackgroundTaskManager, device: FakeDevice, asked: dict[str, Any], delay_s: float
+) -> None:
+    tasks.task(lambda: 1, name="anyhow", deadline_s=100, on_deadline="expire")
+    handle = tasks.submit("anyhow", delay_s=delay_s, **asked)
+    device.clock.advance(1000)
+    assert "deadline" not in str(tasks.why(handle.id))
+    run_until_idle(tasks)
+    assert (handle.state, handle.result()) == (TaskState.SUCCEEDED, 1)
+
+
 def test_it_expires_while_it_is_blocked_and_between_attempts_too(
     tasks: BackgroundTaskManager, device: FakeDevice
 ) -> None:

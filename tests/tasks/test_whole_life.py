@@ -196,8 +196,7 @@ class WholeLife(RuleBasedStateMachine):
         """What a turn does with those that wait: moved, freed, expired, or failed with another."""
         assert old.state in WAITING
         if new.state is State.EXPIRED:
-            assert old.life_s is not None
-            assert self.now_s >= old.created_s + old.life_s
+            assert self.is_given_up(old)
         elif new.state is not old.state:
             assert old.state is State.BLOCKED
             assert new.state in (State.ENQUEUED, State.FAILED)
@@ -276,6 +275,13 @@ class WholeLife(RuleBasedStateMachine):
         else:
             assert len(claimed) <= most
 
+    def is_given_up(self, row: Row) -> bool:
+        """Whether a task that waits has passed the deadline at which it is given up."""
+        spec = self.managers[0].get(row.id).spec
+        expires = spec.on_deadline == "expire" and spec.override is None
+        is_over = row.life_s is not None and self.now_s >= row.created_s + row.life_s
+        return expires and spec.task_class != "critical" and is_over
+
     def is_ahead_of_time(self, row: Row) -> bool:
         """Whether it began to wait by a clock that was set back since, so all its moments move."""
         return (row.since_s or row.created_s) > self.now_s
@@ -301,6 +307,8 @@ class WholeLife(RuleBasedStateMachine):
             attempts = 0 if again else attempts
         if old.asked and state is not State.SUCCEEDED:
             state, attempts = State.CANCELLED, old.attempts
+        if state is State.ENQUEUED and not again and self.is_given_up(old):
+            state = State.EXPIRED  # written and looked at in one turn
         assert (new.state, new.attempts, new.worker) == (state, attempts, None), (how, spec)
 
     @rule(which=WHICH, how=HOW)
@@ -440,7 +448,9 @@ class WholeLife(RuleBasedStateMachine):
             if old.id in self.ended:
                 self.was_written(which, old, new)
             else:
-                state = State.CANCELLED if old.asked else State.ENQUEUED
+                state = State.EXPIRED if self.is_given_up(old) else State.ENQUEUED
+                if old.asked:
+                    state = State.CANCELLED
                 assert (new.state, new.attempts) == (state, old.attempts - 1)
 
     @rule(

@@ -87,7 +87,7 @@ class Minder:
 def lane_of(queue: Queue, row: Claimed, spec: Spec, now_s: float) -> tuple[int, float | None]:
     """What a task that runs asks of the machine, and until when."""
     lane, until_s = queue.lane_of(spec, row.created_s, row.life_s, now_s)
-    if until_s is not None and row.life_s is not None and spec.on_deadline == "expire":
+    if until_s is not None and row.life_s is not None and spec.expires:
         # It has begun in time: its deadline does not matter any more.
         deadline_s = row.created_s + row.life_s
         until_s = None if until_s >= deadline_s else until_s

@@ -116,13 +116,19 @@ class Spec(_Noted):
             return 0.0
         return self.every_s - self.flex_s
 
+    @property
+    def expires(self) -> bool:
+        """Whether its tasks are given up at their deadline: rows 0 and 1 of the table go first."""
+        never = self.override is not None or self.task_class is TaskClass.CRITICAL
+        return self.on_deadline == "expire" and not never
+
     def without_period(self) -> Spec:
         """The same for a task that runs once."""
         return dataclasses.replace(self, every_s=None, flex_s=None)
 
     def touch_s(self, due_s: float, created_s: float, life_s: float | None) -> float:
         """When to look at one of its tasks that is not due yet: then, or at an earlier deadline."""
-        if life_s is None or self.on_deadline != "expire":
+        if life_s is None or not self.expires:
             return due_s
         return min(due_s, created_s + life_s)
 

@@ -288,7 +288,7 @@ class Worker:
         for row in woken:
             spec = self._queue.spec_of(row.spec)
             is_over = row.life_s is not None and now_s >= row.created_s + row.life_s
-            if is_over and spec.on_deadline == "expire":
+            if is_over and spec.expires:
                 next_s = spec.every_s and next_due_s(row.due_s, spec.every_s, now_s)
                 lapses.append(Lapse(row.id, row.wake_s, next_s))
             elif row.due_s > now_s:
