@@ -36,6 +36,9 @@ def pytest_configure() -> None:
     """A shell starts what it puts into the background with signals ignored that tests send."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under nohup the tests themselves go on ignoring it; what they start does not.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
