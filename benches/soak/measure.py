@@ -36,15 +36,21 @@ BOUNDS = {
     "descriptors": (4.0, 0.0),
     "threads": (3.0, 0.0),
     "file KiB": (math.inf, 0.0),
-    "used KiB": (1024.0, 0.10),
+    "used KiB": (math.inf, 0.0),
+    "tasks": (math.inf, 0.0),
+    "items": (math.inf, 0.0),
     "log KiB": (2048.0, 0.10),
 }
 """``own`` is anonymous memory without SQLite's: a leak of 100 KiB a minute shows in 20 minutes.
 SQLite's page caches fill as pages of the file are used, up to 2 MiB for each connection. RSS and
 PSS hold both, and PSS also grows when a process ends that shared pages with it: they are only
 shown. Threads and descriptors come and go with the tasks that run, by some 5; a leak of one a
-minute shows. The queue's file is as large as the longest backlog made it, and keeps its free pages:
-``used`` is without them."""
+minute shows. The queue's file is as large as the longest backlog made it, and what of it is in use
+goes with the backlog, which goes with the charger and the load: whether anything is left for good
+shows at the end, in `left`, when all has been done, sent and forgotten."""
+
+LEFT_KIB = 256.0
+"""What may be in use of a file that nothing waits in; 128 KiB are there from the beginning."""
 
 
 def of_process(pid: int, place: Place) -> dict[str, float]:
@@ -66,18 +72,33 @@ def of_process(pid: int, place: Place) -> dict[str, float]:
 
 
 def of_queue(path: Path) -> dict[str, float]:
-    """How large the file and its log are, and how much of the file is in use."""
+    """How large the file and its log are, and what is in it."""
     with looking(path) as connection:
         pages, free, size = (
             float(connection.execute(f"PRAGMA {name}").get)
             for name in ("page_count", "freelist_count", "page_size")
         )
+        found = {
+            name: float(connection.execute(f"SELECT count(*) FROM {table}").get)
+            for name, table in (("tasks", "tasks"), ("items", "sync_items"))
+        }
     log = Path(f"{path}-wal")
     return {
         "file KiB": pages * size / 1024,
         "used KiB": (pages - free) * size / 1024,
+        **found,
         "log KiB": log.stat().st_size / 1024 if log.exists() else 0.0,
     }
+
+
+def left(path: Path) -> dict[str, int]:
+    """How many rows each table holds, those aside that hold none."""
+    with looking(path) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        found = {
+            name: connection.execute(f'SELECT count(*) FROM "{name}"').get for (name,) in tables
+        }
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def zombies() -> dict[int, int]:

@@ -84,6 +84,7 @@ class Soak:
                 time.sleep(_TICK_S)
             self._calm_down(fleet, manager)
             fleet.end()
+            self._forget(manager)
             manager.close()
             dead = self._send_the_rest()
         finally:
@@ -210,6 +211,11 @@ class Soak:
             for task in manager.list([s for s in TaskState if not s.has_ended], limit=_MOST_SAID):
                 self._violations.append(f"task {task.id} ({task.name}): {manager.why(task.id)}")
 
+    def _forget(self, manager: BackgroundTaskManager) -> None:
+        """Forget all that has ended, when all has."""
+        self._book.look()
+        self._faults["tasks pruned"] += manager.prune(0)
+
     def _send_the_rest(self) -> set[str]:
         """Deliver what waits; the numbers of dead letters."""
         target = HttpTarget(self._server.url)
@@ -221,7 +227,9 @@ class Soak:
                 sync.process_sync_queue(100, True)
             if left := sync.pending():
                 self._violations.append(f"{len(left)} items were not sent: {left[0]}")
-            return {sync.data(item.item_id)["number"] for item in sync.dead_letters(100_000)}
+            dead = {sync.data(item.item_id)["number"] for item in sync.dead_letters(100_000)}
+            sync.discard()
+            return dead
         finally:
             sync.close()
 
@@ -243,6 +251,7 @@ class Soak:
         for name, figure in figures.items():
             print(f"  {name:48} {figure:8}")
         violations += self._report_trends()
+        violations += self._report_left()
         print(f"\n  {'violations':48} {len(violations):8}")
         for sentence in violations[:_MOST_SAID]:
             print(f"  ! {sentence}")
@@ -265,6 +274,16 @@ class Soak:
         words = "judged" if judged else "shown only: from 5 minutes on it is judged"
         print(f"  first and last eighth; growth by slope over the second half, {words}")
         return violations
+
+    def _report_left(self) -> list[str]:
+        """Print what is in the file when nothing is left to do; a sentence if that is much."""
+        used_kib = measure.of_queue(self._place.queue)["used KiB"]
+        rows = measure.left(self._place.queue)
+        tables = ", ".join(f"{name} {count}" for name, count in rows.items())
+        print(f"\n  left in the file: {used_kib:.0f} KiB; rows: {tables}")
+        if used_kib > measure.LEFT_KIB:
+            return [f"{used_kib:.0f} KiB are in use with nothing left to do: {tables}"]
+        return []
 
     def _told(self) -> dict[str, int]:
         """How often workers told of some events."""

@@ -359,6 +359,40 @@ def test_what_a_waiting_task_comes_after_is_not_pruned(
     assert tasks.prune() == 2
 
 
+def test_what_failed_tasks_come_after_is_pruned_with_them(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    """And not before them: they may be sent to run again."""
+    one = tasks.task(lambda: 1, name="one")
+    fails = tasks.task(lambda: 1 // 0, name="fails", max_attempts=1)
+    lone, first, other = one.defer(), one.defer(), one.defer()
+    second = one.options(after=[first, other]).defer()
+    third = fails.options(after=second).defer()
+    fourth = one.options(after=[third, lone], delay_s=DAY_S / 2).defer()
+    newest = one.options(delay_s=5 * DAY_S).defer()
+    run_until_idle(tasks)
+    device.clock.advance(DAY_S / 2)
+    run_until_idle(tasks)
+    device.clock.advance(DAY_S / 2 + 1)
+    assert [third.state, fourth.state] == ["failed", "failed"]
+    assert tasks.prune() == 6
+    assert [task.id for task in tasks.list()] == [newest.id]
+
+
+def test_a_long_chain_that_failed_is_pruned_at_once(
+    tasks: BackgroundTaskManager, device: FakeDevice
+) -> None:
+    fails = tasks.task(lambda: 1 // 0, name="fails", max_attempts=1)
+    handle = fails.defer()
+    for _ in range(2500):
+        handle = fails.options(after=handle).defer()
+    newest = fails.options(delay_s=5 * DAY_S).defer()
+    run_until_idle(tasks)
+    device.clock.advance(DAY_S + 1)
+    assert tasks.prune() == 2501
+    assert [task.id for task in tasks.list()] == [newest.id]
+
+
 def test_keys_of_attempts_are_the_same_and_those_of_files_differ(
     make: MakeManager, device: FakeDevice
 ) -> None:

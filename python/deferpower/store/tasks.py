@@ -184,18 +184,38 @@ def failures(cursor: apsw.Cursor, task: int) -> list[tuple[int, float | None, fl
 
 
 def prune(cursor: apsw.Cursor, ended_before_s: float, limit: int) -> int:
-    """Delete tasks that ended before then, the newest task of all left; how many."""
+    """Delete tasks that ended before then, the newest task of all left; how many.
+
+    It ends when there are no more or ``limit`` is reached, which the last step may pass.
+    """
     # Ids must not be used again: the newest is kept, since the next id follows it. What others
     # wait for is kept, and what they would need to be run again.
-    cursor.execute(
-        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks"
+    of_no_use = (
+        "SELECT id FROM tasks"
         f" WHERE state IN ({', '.join(str(int(state)) for state in ENDED)})"
         " AND finished_s < ? AND id < (SELECT max(id) FROM tasks)"
         " AND NOT EXISTS (SELECT 1 FROM links JOIN tasks AS later ON later.id = links.after"
-        " WHERE links.before = tasks.id AND NOT links.any_end AND later.state != ?) LIMIT ?)",
-        (ended_before_s, State.SUCCEEDED, limit),
+        " WHERE links.before = tasks.id AND NOT links.any_end AND later.state != ?)"
     )
-    return cursor.connection.changes()
+    asked = (ended_before_s, State.SUCCEEDED)
+    found = cursor.execute(f"{of_no_use} LIMIT ?", (*asked, limit)).fetchall()
+    deleted = 0
+    while found:
+        ids = json.dumps([task for (task,) in found])
+        befores = cursor.execute(
+            "SELECT DISTINCT before FROM links WHERE after IN (SELECT value FROM json_each(?))",
+            (ids,),
+        ).fetchall()
+        cursor.execute("DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+        deleted += len(found)
+        if deleted >= limit:
+            break
+        # What only they had kept.
+        found = cursor.execute(
+            f"{of_no_use} AND id IN (SELECT value FROM json_each(?))",
+            (*asked, json.dumps([task for (task,) in befores])),
+        ).fetchall()
+    return deleted
 
 
 def unused_specs(cursor: apsw.Cursor) -> tuple[list[int], int]:
