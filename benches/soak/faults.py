@@ -24,6 +24,8 @@ _PACKAGE = Path(deferpower.__file__).parents[1]
 _BUSY_MS = 2000
 _LEAVE_S = 30.0
 _STOP_S = 10.0
+_GAVE_UP = (1, 2)
+"""What programs end with that cannot open their queue."""
 
 
 class Death(NamedTuple):
@@ -233,9 +235,15 @@ class Fleet:
                 self.doomed[number] = self._begin(process.role)
 
     def _finish(self, process: Process, *, told: bool) -> None:
+        if process.child.poll() is not None:
+            self._note_own_end(process)
+            return
         if told:
             status, death = process.end()
             self.deaths[process.name] = death
+            if status in _GAVE_UP and self._place.ballast.exists():
+                self.ends[f"gave up on a full disk: {process.role}"] += 1
+                return
             self.ends[f"told to end: {process.role}"] += 1
             # A signal may come before the program has said what it does at one.
             if status not in (0, -signal.SIGTERM):
@@ -253,7 +261,7 @@ class Fleet:
         status = process.child.wait()
         self.deaths[process.name] = Death(time.monotonic_ns(), process.role, frozenset())
         self.ends[f"gave up on a full disk: {process.role}"] += 1
-        if status not in (1, 2):
+        if status not in _GAVE_UP:
             self.violations.append(f"{process.name} ended by itself with {status}")
 
     def see_to_the_steady(self) -> None:
