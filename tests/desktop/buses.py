@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,7 +89,12 @@ class MessageBus(Process):
         super().__init__(
             ["dbus-daemon", f"--config-file={self._configuration}", "--nofork", "--nopidfile"], {}
         )
-        until(self.socket.exists, f"the {self.kind} bus")
+        until(self._listens, f"the {self.kind} bus")
+
+    def _listens(self) -> bool:
+        # The file is there a moment before it takes calls.
+        with socket.socket(socket.AF_UNIX) as caller:
+            return caller.connect_ex(str(self.socket)) == 0
 
     def connections(self) -> list[str]:
         """The names of all connections."""
